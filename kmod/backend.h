@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The one table between common code and a hardware back end. A back end turns
+ * its exits into struct vmbox_exit; common code never sees a VMCB or a VMCS.
+ */
+#ifndef VMBOX_BACKEND_H
+#define VMBOX_BACKEND_H
+
+#include <linux/kvm.h>
+#include <linux/types.h>
+
+enum vmbox_reg {
+	REG_RAX,
+	REG_RCX,
+	REG_RDX,
+	REG_RBX,
+	REG_RSP,
+	REG_RBP,
+	REG_RSI,
+	REG_RDI,
+	REG_R8, /* to R15 = 15: the encoding of instructions */
+	NR_REGS = 16,
+};
+
+/* MSRs that the back end switches and the guest reaches without an exit are not here. */
+struct vmbox_cpu_state {
+	u64 gpr[NR_REGS]; /* asm offsets: svm_entry.S */
+	u64 rip, rflags;
+	u64 cr0, cr2, cr3, cr4, cr8, efer; /* as the guest sees them */
+	u64 dr[4], dr6, dr7;
+	u64 pat;
+	u64 tsc_offset;
+	u8 cpl; /* read-only copies for common code, filled at each exit */
+	bool cs_long, cs_32;
+	u64 seg_base[6]; /* ES CS SS DS FS GS */
+	bool irq_shadow; /* STI or MOV SS blocks interrupts for one instruction */
+};
+
+enum vmbox_event_kind { EVENT_NONE, EVENT_INTERRUPT, EVENT_EXCEPTION };
+
+struct vmbox_event {
+	enum vmbox_event_kind kind;
+	u8 vector;
+	bool has_error;
+	u32 error;
+};
+
+enum vmbox_exit_kind {
+	EXIT_HOST, /* a host interrupt or NMI: nothing to do for the guest */
+	EXIT_PAGE_FAULT, /* gva, error */
+	EXIT_EXCEPTION, /* event: intercepted only to be looked at; give it back */
+	EXIT_INSN, /* decode and emulate */
+	EXIT_IO, /* port, size, in, next_rip */
+	EXIT_UNDEFINED, /* an instruction that the guest's CPU does not have */
+	EXIT_IRQ_WINDOW, /* the guest can take an interrupt now */
+	EXIT_SHUTDOWN, /* triple fault; guest state is undefined from here */
+	EXIT_ENTRY_FAILED, /* reason: the hardware's */
+	EXIT_UNKNOWN, /* reason: the hardware's; the VM dies */
+};
+
+struct vmbox_exit {
+	enum vmbox_exit_kind kind;
+	u64 reason;
+	u64 gva;
+	u32 error;
+	struct vmbox_event event; /* EXIT_EXCEPTION */
+	struct vmbox_event interrupted; /* what was being delivered when the exit hit */
+	u64 next_rip;
+	u16 port;
+	u8 size;
+	bool in, string;
+};
+
+struct vmbox_arch_vcpu; /* the back end's own */
+
+struct vmbox_arch_ops {
+	const char *name;
+	/* This CPU, interrupts off. -EBUSY: another hypervisor has it. */
+	int (*hardware_enable)(void);
+	void (*hardware_disable)(void);
+
+	struct vmbox_arch_vcpu *(*vcpu_create)(struct vmbox_cpu_state *state); /* or ERR_PTR */
+	void (*vcpu_destroy)(struct vmbox_arch_vcpu *vcpu);
+
+	/*
+	 * One stay in guest mode, on the tree whose root is at @root_hpa. Interrupts off, host
+	 * state as found on return. @event is injected; @want_window asks for EXIT_IRQ_WINDOW.
+	 */
+	void (*run)(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
+		    const struct vmbox_event *event, bool want_window, struct vmbox_exit *exit);
+
+	/* Segments and descriptor tables, in the form of the KVM API. */
+	void (*get_segments)(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sregs);
+	void (*set_segments)(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *sregs);
+};
+
+/* Sets @ops, which lives as long as the module, or says why not: -ENODEV, -EBUSY, -ENOMEM. */
+int vmbox_svm_init(const struct vmbox_arch_ops **ops);
+void vmbox_svm_fini(void);
+
+#endif

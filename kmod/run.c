@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_RUN: the loop of entries and exits in the caller's own thread. Owns the
+ * order of things around an entry; nothing of the host's is left changed when
+ * interrupts are on.
+ *
+ * kvm_run is the caller's page. In-fields are read once; the rest is written.
+ */
+#include <linux/entry-kvm.h>
+#include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
+
+#include "regs.h"
+#include "run.h"
+
+/* Can the guest take an external interrupt at its next instruction? AMD APM vol 2 §15.21. */
+static bool interrupts_open(const struct vmbox_vcpu *vcpu)
+{
+	return (vcpu->state.rflags & X86_EFLAGS_IF) && !vcpu->state.irq_shadow &&
+	       vcpu->exception.kind == EVENT_NONE;
+}
+
+static bool ready_for_interrupt(const struct vmbox_vcpu *vcpu)
+{
+	return interrupts_open(vcpu) && vcpu->interrupt.kind == EVENT_NONE;
+}
+
+/* Takes the event to inject at this entry: an exception, else an interrupt if it may come in. */
+static struct vmbox_event take_event(struct vmbox_vcpu *vcpu)
+{
+	struct vmbox_event event = vcpu->exception;
+
+	if (event.kind != EVENT_NONE) {
+		vcpu->exception.kind = EVENT_NONE;
+	} else if (interrupts_open(vcpu)) {
+		event = vcpu->interrupt;
+		vcpu->interrupt.kind = EVENT_NONE;
+	}
+	return event;
+}
+
+/* One stay in guest mode. NEXT_SIGNAL: the thread has something else to do first. */
+static enum vmbox_next enter(struct vmbox_vcpu *vcpu, struct vmbox_exit *exit)
+{
+	struct vmbox_vm *vm = vcpu->vm;
+	struct vmbox_event event;
+	bool window;
+
+	cond_resched();
+	local_irq_disable();
+	if (signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME)) {
+		local_irq_enable();
+		return NEXT_SIGNAL;
+	}
+	event = take_event(vcpu);
+	window = vcpu->want_window || vcpu->interrupt.kind != EVENT_NONE;
+	if (test_thread_flag(TIF_NEED_FPU_LOAD))
+		switch_fpu_return();
+
+	vmbox_mem_guest_enter(&vm->mem);
+	guest_timing_enter_irqoff();
+	vm->ops->run(vcpu->arch, &vcpu->state, vm->mem.mmu.root->hpa, &event, window, exit);
+	vmbox_mem_guest_exit(&vm->mem);
+
+	/* A host interrupt that ended guest mode is taken here, and billed to the guest. */
+	local_irq_enable();
+	nop();
+	local_irq_disable();
+	guest_timing_exit_irqoff();
+	local_irq_enable();
+	return NEXT_ENTER;
+}
+
+/* The caller's answer to an IN. */
+static void complete_in(struct vmbox_vcpu *vcpu)
+{
+	u64 *rax = &vcpu->state.gpr[REG_RAX];
+	u32 data = 0;
+
+	if (!vcpu->pending_in)
+		return;
+	memcpy(&data, (u8 *)vcpu->run + VMBOX_RUN_IO_OFFSET, vcpu->pending_in);
+	if (vcpu->pending_in == 4)
+		*rax = data;
+	else
+		*rax = (*rax & ~((1ULL << vcpu->pending_in * 8) - 1)) | data;
+	vcpu->pending_in = 0;
+}
+
+static enum vmbox_next loop(struct vmbox_vcpu *vcpu)
+{
+	enum vmbox_next next;
+	struct vmbox_exit exit;
+
+	do {
+		if (vcpu->want_window && ready_for_interrupt(vcpu)) {
+			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			return NEXT_USER;
+		}
+		next = enter(vcpu, &exit);
+		if (next == NEXT_ENTER)
+			next = vmbox_exit_handle(vcpu, &exit);
+	} while (next == NEXT_ENTER);
+	return next;
+}
+
+/**
+ * vmbox_vcpu_run - KVM_RUN
+ * @vcpu: locked, in its VM's process
+ *
+ * 0: kvm_run has the exit. -EINTR: a signal, or immediate_exit. -EIO: the VM
+ * broke before. -EINVAL: no SET_SREGS yet, so no mode that can run.
+ */
+long vmbox_vcpu_run(struct vmbox_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	enum vmbox_next next = NEXT_SIGNAL;
+
+	if (READ_ONCE(vcpu->vm->dead))
+		return -EIO;
+	if (!vcpu->paging_set)
+		return -EINVAL;
+	complete_in(vcpu);
+	if (!READ_ONCE(run->immediate_exit)) {
+		vcpu->want_window = READ_ONCE(run->request_interrupt_window);
+		fpu_swap_kvm_fpstate(&vcpu->fpu, true);
+		next = loop(vcpu);
+		fpu_swap_kvm_fpstate(&vcpu->fpu, false);
+	}
+	if (next == NEXT_SIGNAL)
+		run->exit_reason = KVM_EXIT_INTR;
+	run->ready_for_interrupt_injection = ready_for_interrupt(vcpu);
+	run->if_flag = !!(vcpu->state.rflags & X86_EFLAGS_IF);
+	run->flags = 0;
+	run->cr8 = vcpu->state.cr8;
+	run->apic_base = 0;
+	return next == NEXT_SIGNAL ? -EINTR : 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A VM: guest memory and at most one vCPU. Lives as long as its descriptor or
+ * its vCPU's.
+ *
+ * Legend: (c) constant after create, [v] lock
+ */
+#ifndef VMBOX_VM_H
+#define VMBOX_VM_H
+
+#include <linux/kref.h>
+#include <linux/mutex.h>
+
+#include "backend.h"
+#include "mem.h"
+
+struct vmbox_vm {
+	struct kref refs;
+	const struct vmbox_arch_ops *ops; /* (c) */
+	struct mmu_env mem; /* its own locks */
+	struct mutex lock;
+	bool has_vcpu; /* [v] */
+	bool dead; /* broken: no vCPU runs any more; only ever set */
+};
+
+int vmbox_vm_create_fd(void);
+void vmbox_vm_put(struct vmbox_vm *vm);
+
+/* One accepted ioctl; what is in no table is -ENOTTY. */
+struct vmbox_ioctl {
+	unsigned int cmd;
+	long (*fn)(void *object, unsigned long arg);
+};
+
+long vmbox_ioctl_dispatch(const struct vmbox_ioctl *table, size_t n, void *object, unsigned int cmd,
+			  unsigned long arg);
+long vmbox_check_extension(void *unused, unsigned long extension);
+
+#endif
