@@ -1,0 +1,47 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# The driver through its ioctls: one Bats test for each test of driver_test.
+
+driver_test=$BATS_TEST_DIRNAME/../../build/tests/driver/driver_test
+
+one() {
+	run timeout 120 "$driver_test" "$1"
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
+
+@test "driver: every test of driver_test is named here" {
+	for name in $("$driver_test"); do
+		grep -q "one $name;" "$BATS_TEST_FILENAME"
+	done
+}
+
+@test "driver: unknown ioctls are refused" { one unknown_ioctls_are_refused; }
+@test "driver: bad arguments are refused" { one bad_arguments_are_refused; }
+@test "driver: registers and port out" { one registers_and_port_out; }
+@test "driver: port in" { one port_in; }
+@test "driver: cpuid is an allow list" { one cpuid_is_an_allow_list; }
+@test "driver: unlisted msrs fault" { one unlisted_msrs_fault; }
+@test "driver: listed msrs work" { one listed_msrs_work; }
+@test "driver: control registers are checked" { one control_registers_are_checked; }
+@test "driver: virtualization is not nested" { one virtualization_is_not_nested; }
+@test "driver: page faults reach the guest" { one page_faults_reach_the_guest; }
+@test "driver: accessed and dirty bits" { one accessed_and_dirty_bits; }
+@test "driver: guest flushes are obeyed" { one guest_flushes_are_obeyed; }
+@test "driver: unbacked memory exits with its address" { one unbacked_memory_exits_with_its_address; }
+@test "driver: page tables outside memory exit" { one page_tables_outside_memory_exit; }
+@test "driver: memory follows the host" { one memory_follows_the_host; }
+@test "driver: a deleted slot is gone" { one a_deleted_slot_is_gone; }
+@test "driver: a signal ends run" { one a_signal_ends_run; }
+@test "driver: interrupts" { one interrupts; }
+@test "driver: interrupt window" { one interrupt_window; }
+@test "driver: guest state survives exits" { one guest_state_survives_exits; }
+@test "driver: host state survives runs" { one host_state_survives_runs; }
+@test "driver: host state is hidden" { one host_state_is_hidden; }
+@test "driver: single step over an emulated instruction" { one single_step_over_an_emulated_instruction; }
+@test "driver: string io ends the vm" { one string_io_ends_the_vm; }
+@test "driver: triple fault ends the vm" { one triple_fault_ends_the_vm; }
+@test "driver: faults in delivery end in shutdown" { one faults_in_delivery_end_in_shutdown; }
+@test "driver: another process cannot use a vm" { one another_process_cannot_use_a_vm; }
+@test "driver: kill during run" { one kill_during_run; }
+@test "driver: random guests" { one random_guests; }

@@ -1,0 +1,680 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The driver, asked and attacked through its ioctls. Each test is a process of
+ * its own: `driver_test [--device PATH] NAME`; without NAME it lists them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define UD 6
+#define GP 13
+#define PF 14
+#define DB 1
+
+/* Starts guest NAME with rax and rbx, in a new VM. */
+#define GUEST(var, name, a, b)                                                                \
+	struct vm var;                                                                        \
+	vm_create(&var);                                                                      \
+	LOAD(&var, name);                                                                     \
+	var.regs.rax = (a);                                                                   \
+	var.regs.rbx = (b);                                                                   \
+	vm_start(&var)
+
+static void test_unknown_ioctls_are_refused(void)
+{
+	static const unsigned long cmds[] = {
+		KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_SET_GSI_ROUTING,
+		KVM_IRQFD, KVM_IOEVENTFD, KVM_CREATE_DEVICE, KVM_REGISTER_COALESCED_MMIO,
+		KVM_GET_NESTED_STATE, KVM_SMI, KVM_NMI, KVM_SET_MSRS, KVM_GET_DIRTY_LOG,
+		KVM_ENABLE_CAP, KVM_MEMORY_ENCRYPT_OP, 0xdeadbeef, 0,
+	};
+	struct vm vm;
+	size_t i;
+
+	vm_create(&vm);
+	for (i = 0; i < sizeof(cmds) / sizeof(cmds[0]); i++) {
+		CHECK_ERRNO(ioctl(vm.dev, cmds[i], 0), ENOTTY);
+		CHECK_ERRNO(ioctl(vm.fd, cmds[i], 0), ENOTTY);
+		CHECK_ERRNO(ioctl(vm.vcpu, cmds[i], 0), ENOTTY);
+	}
+	vm_destroy(&vm);
+}
+
+static void test_bad_arguments_are_refused(void)
+{
+	struct kvm_userspace_memory_region r = { .slot = 1, .guest_phys_addr = MEM_SIZE,
+						 .memory_size = 4096 };
+	struct kvm_regs regs = { .rflags = 1 << 17 };
+	struct kvm_interrupt irq = { .irq = 256 };
+	struct kvm_sregs sregs, bad;
+	struct kvm_cpuid2 cpuid = { .nent = 1000 };
+	struct vm vm;
+
+	vm_create(&vm);
+	r.userspace_addr = (uintptr_t)vm.mem;
+	CHECK_EQ(ioctl(vm.dev, KVM_GET_API_VERSION, 0), 12);
+	CHECK_ERRNO(ioctl(vm.dev, KVM_GET_API_VERSION, 1), EINVAL);
+	CHECK_ERRNO(ioctl(vm.dev, KVM_CREATE_VM, 1), EINVAL);
+	CHECK_ERRNO(ioctl(vm.fd, KVM_CREATE_VCPU, 1), EINVAL);
+	CHECK_ERRNO(ioctl(vm.fd, KVM_CREATE_VCPU, 0), EEXIST);
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_RUN, 1), EINVAL);
+
+#define BAD_REGION(field, value, err)                                                         \
+	do {                                                                                  \
+		struct kvm_userspace_memory_region b = r;                                     \
+		b.field = (value);                                                            \
+		CHECK_ERRNO(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &b), err);               \
+	} while (0)
+	BAD_REGION(slot, 8, EINVAL);
+	BAD_REGION(slot, 0x10001, EINVAL);
+	BAD_REGION(flags, KVM_MEM_LOG_DIRTY_PAGES, EINVAL);
+	BAD_REGION(flags, KVM_MEM_READONLY, EINVAL);
+	BAD_REGION(guest_phys_addr, 0x800, EINVAL);
+	BAD_REGION(guest_phys_addr, 1UL << 40, EINVAL);
+	BAD_REGION(guest_phys_addr, -4096UL, EINVAL);
+	BAD_REGION(guest_phys_addr, 4096, EEXIST);
+	BAD_REGION(memory_size, 4095, EINVAL);
+	BAD_REGION(memory_size, -4096UL, EINVAL);
+	BAD_REGION(userspace_addr, 0, EINVAL);
+	BAD_REGION(userspace_addr, 0xffff800000000000UL, EINVAL);
+	BAD_REGION(userspace_addr, r.userspace_addr + 8, EINVAL);
+	CHECK_ERRNO(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, NULL), EFAULT);
+
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_SET_REGS, &regs), EINVAL);
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_INTERRUPT, &irq), EINVAL);
+	irq.irq = 8;
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_INTERRUPT, &irq), EINVAL);
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_SET_CPUID2, &cpuid), E2BIG);
+
+	CHECK_EQ(ioctl(vm.vcpu, KVM_GET_SREGS, &sregs), 0);
+#define BAD_SREGS(field, value)                                                               \
+	do {                                                                                  \
+		bad = sregs;                                                                  \
+		bad.field = (value);                                                          \
+		CHECK_ERRNO(ioctl(vm.vcpu, KVM_SET_SREGS, &bad), EINVAL);                     \
+	} while (0)
+	BAD_SREGS(cr0, 0x80000000); /* paging without protection */
+	BAD_SREGS(cr0, 0x33); /* no paging */
+	BAD_SREGS(cr0, sregs.cr0 | 1UL << 32);
+	BAD_SREGS(cr3, 1UL << 40);
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 18); /* OSXSAVE */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 13); /* VMXE */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 17); /* PCIDE */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 12); /* LA57 */
+	BAD_SREGS(efer, sregs.efer | 1 << 12); /* SVME */
+	BAD_SREGS(efer, 0);
+	BAD_SREGS(gs.base, 1UL << 47);
+	BAD_SREGS(gdt.base, 1UL << 63);
+	BAD_SREGS(apic_base, 0xfee00900);
+	BAD_SREGS(interrupt_bitmap[0], 1);
+	CHECK_EQ(ioctl(vm.vcpu, KVM_GET_SREGS, &bad), 0);
+	CHECK(!memcmp(&bad, &sregs, sizeof(bad))); /* a failed SET changes nothing */
+	vm_destroy(&vm);
+}
+
+static void test_registers_and_port_out(void)
+{
+	GUEST(vm, add, 40, 2);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 42);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_HLT);
+	vm_destroy(&vm);
+}
+
+static void test_port_in(void)
+{
+	struct vm vm;
+
+	vm_create(&vm);
+	LOAD(&vm, in);
+	vm_start(&vm);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_IO);
+	CHECK_EQ(vm.run->io.direction, KVM_EXIT_IO_IN);
+	CHECK_EQ(vm.run->io.size, 1);
+	memset((uint8_t *)vm.run + vm.run->io.data_offset, 0xaa, 4);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x556677aa);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_IO);
+	memset((uint8_t *)vm.run + vm.run->io.data_offset, 0xbb, 8);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0xbbbbbbbb);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0); /* a 32-bit IN clears the upper half */
+	vm_destroy(&vm);
+}
+
+static void test_cpuid_is_an_allow_list(void)
+{
+	GUEST(vm, cpuid, 1, 0);
+	vm_expect_out(&vm, 0x10);
+	CHECK_EQ(vm_expect_out(&vm, 0x10) & 0xff000000, 0); /* local APIC id */
+	/* ECX: MONITOR VMX SMX PCID x2APIC XSAVE OSXSAVE AVX are hidden, HYPERVISOR is told */
+	CHECK_EQ(vm_expect_out(&vm, 0x10) & 0x9c220068, 0x80000000);
+	/* EDX: VME MCE APIC MTRR MCA are hidden, FPU TSC MSR PAE are there */
+	CHECK_EQ(vm_expect_out(&vm, 0x10) & 0x000052b3 & ~0x2080, 0x31);
+	vm_destroy(&vm);
+
+	GUEST(vm2, cpuid, 0x80000001, 0);
+	vm_expect_out(&vm2, 0x10);
+	vm_expect_out(&vm2, 0x10);
+	CHECK_EQ(vm_expect_out(&vm2, 0x10) & 4, 0); /* ECX: SVM */
+	CHECK_EQ(vm_expect_out(&vm2, 0x10) & 0x2c000000, 0x20000000); /* LM; RDTSCP, 1 GiB */
+	vm_destroy(&vm2);
+
+	GUEST(vm3, cpuid, 0x8000000a, 0); /* SVM's leaf */
+	CHECK_EQ(vm_expect_out(&vm3, 0x10), 0);
+	vm_destroy(&vm3);
+}
+
+static void expect_fault(struct vm *vm, int vector)
+{
+	vm_expect_fault(vm, vector, vector == UD ? -1 : 0, -1);
+	vm_destroy(vm);
+}
+
+static void test_unlisted_msrs_fault(void)
+{
+	static const uint32_t msrs[] = {
+		0x1b, 0x48, 0x49, 0x8b, 0xfe, 0x174 + 0x10000, 0x1d9, 0x277 + 1, 0x4b564d00,
+		0xc0000103, 0xc0000104, 0xc0010114, 0xc0010117, 0xc0010015, 0xffffffff,
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++) {
+		GUEST(vm, rdmsr, 0, 0);
+		vm.regs.rcx = msrs[i];
+		vm_start(&vm);
+		expect_fault(&vm, GP);
+		GUEST(vm2, wrmsr, 0, 0);
+		vm2.regs.rcx = msrs[i];
+		vm_start(&vm2);
+		expect_fault(&vm2, GP);
+	}
+}
+
+static void test_listed_msrs_work(void)
+{
+	static const uint32_t msrs[] = { 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,
+					 0xc0000100, 0xc0000101, 0xc0000102, 0x174 };
+	size_t i;
+
+	for (i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++) {
+		GUEST(vm, wrmsr, 0x1230 + i, 0);
+		vm.regs.rcx = msrs[i];
+		vm_start(&vm);
+		CHECK_EQ(vm_expect_out(&vm, 0x10), 0x1230 + i);
+		vm_destroy(&vm);
+	}
+	GUEST(efer, wrmsr, 0x1d01, 0); /* SVME */
+	efer.regs.rcx = 0xc0000080;
+	vm_start(&efer);
+	expect_fault(&efer, GP);
+	GUEST(pat, wrmsr, 0x02020202, 0); /* type 2 is reserved */
+	pat.regs.rcx = 0x277;
+	vm_start(&pat);
+	expect_fault(&pat, GP);
+}
+
+static void test_control_registers_are_checked(void)
+{
+	static const uint64_t cr4[] = { 1 << 13, 1 << 18, 1 << 17, 1 << 22, 1 << 12, 1UL << 40 };
+	size_t i;
+
+	for (i = 0; i < sizeof(cr4) / sizeof(cr4[0]); i++) {
+		GUEST(vm, cr4, 0, cr4[i]);
+		expect_fault(&vm, GP);
+	}
+	GUEST(pge, cr4, 0, 1 << 7);
+	CHECK_EQ(vm_expect_out(&pge, 0x10), 0x6a0);
+	vm_destroy(&pge);
+	GUEST(wp, cr0, 0, 0x80000033); /* WP off, and seen as off */
+	CHECK_EQ(vm_expect_out(&wp, 0x10), 0x80000033);
+	vm_destroy(&wp);
+	GUEST(pg, cr0, 0, 0x33); /* paging off from 64-bit code */
+	expect_fault(&pg, GP);
+	GUEST(nw, cr0, 0, 0xa0010033); /* NW without CD */
+	expect_fault(&nw, GP);
+}
+
+static void test_virtualization_is_not_nested(void)
+{
+	GUEST(vmrun, vmrun, 0, 0);
+	expect_fault(&vmrun, UD);
+	GUEST(vmmcall, vmmcall, 0, 0);
+	expect_fault(&vmmcall, UD);
+	GUEST(xsetbv, xsetbv, 7, 0);
+	expect_fault(&xsetbv, UD);
+}
+
+static void test_page_faults_reach_the_guest(void)
+{
+	struct vm vm;
+
+	vm_create(&vm);
+	*vm_entry(&vm, PT + 8) = 0;
+	LOAD(&vm, load);
+	vm.regs.rbx = DATA + 0x1008;
+	vm_start(&vm);
+	vm_expect_fault(&vm, PF, 0, DATA + 0x1008);
+	vm_destroy(&vm);
+
+	vm_create(&vm);
+	*vm_entry(&vm, PT + 8) = (DATA + 0x1000) | 1;
+	LOAD(&vm, store);
+	vm.regs.rbx = DATA + 0x1010;
+	vm_start(&vm);
+	vm_expect_fault(&vm, PF, 3, DATA + 0x1010);
+	vm_destroy(&vm);
+
+	vm_create(&vm);
+	*vm_entry(&vm, PT + 8) = (DATA + 0x1000) | 1 | 1UL << 45; /* over MAXPHYADDR */
+	LOAD(&vm, load);
+	vm.regs.rbx = DATA + 0x1000;
+	vm_start(&vm);
+	vm_expect_fault(&vm, PF, 9, DATA + 0x1000);
+	vm_destroy(&vm);
+}
+
+static void test_accessed_and_dirty_bits(void)
+{
+	GUEST(vm, load, 0, DATA + 0x3000);
+	vm_expect_out(&vm, 0x10);
+	CHECK_EQ(*vm_entry(&vm, PT + 24) & 0x60, 0x20);
+	CHECK_EQ(*vm_entry(&vm, PD + 8) & 0x20, 0x20);
+	CHECK_EQ(*vm_entry(&vm, PML4) & 0x20, 0x20);
+	CHECK_EQ(*vm_entry(&vm, PT + 32) & 0x60, 0);
+	LOAD(&vm, store);
+	vm_start(&vm);
+	vm_expect_out(&vm, 0x10);
+	CHECK_EQ(*vm_entry(&vm, PT + 24) & 0x60, 0x60);
+	vm_destroy(&vm);
+}
+
+static void test_guest_flushes_are_obeyed(void)
+{
+	GUEST(vm, invlpg, 0, DATA + 0x1000);
+	*vm_entry(&vm, DATA + 0x1000) = 0x11;
+	*vm_entry(&vm, DATA + 0x2000) = 0x22;
+	vm.regs.rdi = PT + 8;
+	vm.regs.rsi = (DATA + 0x2000) | 3;
+	vm_start(&vm);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x11);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x22);
+	vm_destroy(&vm);
+
+	GUEST(vm2, reload_cr3, 0, DATA + 0x1000);
+	*vm_entry(&vm2, DATA + 0x1000) = 0x11;
+	*vm_entry(&vm2, DATA + 0x2000) = 0x22;
+	vm2.regs.rdi = PT + 8;
+	vm2.regs.rsi = (DATA + 0x2000) | 3;
+	vm_start(&vm2);
+	CHECK_EQ(vm_expect_out(&vm2, 0x10), 0x11);
+	CHECK_EQ(vm_expect_out(&vm2, 0x10), 0x22);
+	vm_destroy(&vm2);
+}
+
+static void test_unbacked_memory_exits_with_its_address(void)
+{
+	GUEST(vm, store, 0, 0x12345678);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO);
+	CHECK_EQ(vm.run->mmio.phys_addr, 0x12345678);
+	CHECK_EQ(vm.run->mmio.is_write, 1);
+	CHECK_EQ(vm.run->mmio.len, 0);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO); /* not completed: it happens again */
+	vm_destroy(&vm);
+}
+
+static void test_page_tables_outside_memory_exit(void)
+{
+	GUEST(vm, load, 0, DATA);
+	*vm_entry(&vm, PD + 8) = 0x40000000 | 7;
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO);
+	CHECK_EQ(vm.run->mmio.phys_addr, 0x40000000);
+	vm_destroy(&vm);
+}
+
+static void test_memory_follows_the_host(void)
+{
+	GUEST(vm, reload, 0, DATA + 0x5000);
+	*vm_entry(&vm, DATA + 0x5000) = 0x1234;
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x1234);
+	vm_expect_out(&vm, 0x12);
+	CHECK_EQ(madvise(vm.mem + DATA, 0x10000, MADV_DONTNEED), 0);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0);
+	vm_destroy(&vm);
+}
+
+static void test_a_deleted_slot_is_gone(void)
+{
+	struct kvm_userspace_memory_region r = { .slot = 3, .guest_phys_addr = MEM_SIZE,
+						 .memory_size = 4096 };
+	struct vm vm;
+
+	vm_create(&vm);
+	r.userspace_addr = (uintptr_t)vm.mem + DATA;
+	*vm_entry(&vm, DATA) = 0x77;
+	CHECK_EQ(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &r), 0);
+	LOAD(&vm, reload);
+	vm.regs.rbx = MEM_SIZE;
+	vm_start(&vm);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x77);
+	vm_expect_out(&vm, 0x12);
+	r.memory_size = 0;
+	CHECK_EQ(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &r), 0);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO);
+	CHECK_EQ(vm.run->mmio.phys_addr, MEM_SIZE);
+	vm_destroy(&vm);
+}
+
+static volatile sig_atomic_t alarmed;
+
+static void on_alarm(int sig)
+{
+	alarmed = sig;
+}
+
+static void alarm_in(int ms)
+{
+	struct itimerval t = { .it_value.tv_usec = ms * 1000 };
+	struct sigaction sa = { .sa_handler = on_alarm };
+
+	alarmed = 0;
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static int run_until_alarm(struct vm *vm)
+{
+	int r;
+
+	do
+		r = ioctl(vm->vcpu, KVM_RUN, 0) ? -errno : (int)vm->run->exit_reason;
+	while (r == -EINTR && !alarmed);
+	return r;
+}
+
+static void test_a_signal_ends_run(void)
+{
+	GUEST(vm, spin, 0, 0);
+	alarm_in(100);
+	CHECK_EQ(run_until_alarm(&vm), -EINTR);
+	CHECK_EQ(vm.run->exit_reason, KVM_EXIT_INTR);
+	vm.run->immediate_exit = 1;
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_RUN, 0), EINTR);
+	vm_destroy(&vm);
+}
+
+static void test_interrupts(void)
+{
+	struct kvm_interrupt irq = { .irq = 0x31 };
+
+	GUEST(vm, spin_sti, 0, 0);
+	alarm_in(50);
+	CHECK_EQ(run_until_alarm(&vm), -EINTR);
+	CHECK_EQ(vm.run->if_flag, 1);
+	CHECK_EQ(vm.run->ready_for_interrupt_injection, 1);
+	CHECK_EQ(ioctl(vm.vcpu, KVM_INTERRUPT, &irq), 0);
+	CHECK_ERRNO(ioctl(vm.vcpu, KVM_INTERRUPT, &irq), EEXIST);
+	CHECK_EQ(vm_expect_out(&vm, 0x11), 0x31);
+	vm_destroy(&vm);
+}
+
+static void test_interrupt_window(void)
+{
+	struct kvm_interrupt irq = { .irq = 0x32 };
+
+	GUEST(vm, window, 0, 0);
+	vm_expect_out(&vm, 0x12);
+	CHECK_EQ(vm.run->ready_for_interrupt_injection, 0);
+	vm.run->request_interrupt_window = 1;
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_IRQ_WINDOW_OPEN);
+	CHECK_EQ(vm.run->ready_for_interrupt_injection, 1);
+	vm.run->request_interrupt_window = 0;
+	CHECK_EQ(ioctl(vm.vcpu, KVM_INTERRUPT, &irq), 0);
+	CHECK_EQ(vm_expect_out(&vm, 0x11), 0x32);
+	vm_destroy(&vm);
+
+	GUEST(vm2, window, 0, 0); /* queued too early: it waits for STI */
+	vm_expect_out(&vm2, 0x12);
+	CHECK_EQ(ioctl(vm2.vcpu, KVM_INTERRUPT, &irq), 0);
+	CHECK_EQ(vm_expect_out(&vm2, 0x11), 0x32);
+	vm_destroy(&vm2);
+}
+
+static void test_guest_state_survives_exits(void)
+{
+	GUEST(vm, patterns, 0, 0);
+	vm_expect_out(&vm, 0x12);
+	usleep(1000);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0);
+	vm_destroy(&vm);
+}
+
+/* Fills xmm, runs the guest's own patterns, and looks at what came back. */
+static void test_host_state_survives_runs(void)
+{
+	uint64_t in[2] = { 0x0123456789abcdef, 0xfedcba9876543210 }, out[2], fs, fs2;
+	struct vm vm;
+	long ret;
+
+	vm_create(&vm);
+	LOAD(&vm, patterns);
+	vm_start(&vm);
+	asm volatile("rdfsbase %0" : "=r"(fs));
+	asm volatile("movq %1, %%xmm0; movq %2, %%xmm15\n\t"
+		     "syscall"
+		     : "=a"(ret)
+		     : "m"(in[0]), "m"(in[1]), "0"(16 /* ioctl */), "D"((long)vm.vcpu),
+		       "S"((long)KVM_RUN), "d"(0L)
+		     : "rcx", "r11", "memory", "xmm0", "xmm15");
+	asm volatile("movq %%xmm0, %0; movq %%xmm15, %1; rdfsbase %2"
+		     : "=m"(out[0]), "=m"(out[1]), "=r"(fs2));
+	CHECK_EQ(ret, 0);
+	CHECK_EQ(out[0], in[0]);
+	CHECK_EQ(out[1], in[1]);
+	CHECK_EQ(fs2, fs);
+	vm_destroy(&vm);
+}
+
+static void test_host_state_is_hidden(void)
+{
+	struct vm vm;
+
+	vm_create(&vm);
+	LOAD(&vm, look);
+	vm_start(&vm);
+	asm volatile("pcmpeqd %%xmm0, %%xmm0; pcmpeqd %%xmm7, %%xmm7" ::: "xmm0", "xmm7");
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0);
+	vm_destroy(&vm);
+}
+
+/* CPUID is emulated, and its single-step trap with it. */
+static void test_single_step_over_an_emulated_instruction(void)
+{
+	GUEST(vm, step, 0, 0);
+	CHECK_EQ(vm_expect_out(&vm, 0x11), DB);
+	CHECK_EQ(vm_expect_out(&vm, 0x11), CODE + 0xd); /* RIP: after CPUID, not after NOP */
+	vm_destroy(&vm);
+}
+
+static void test_string_io_ends_the_vm(void)
+{
+	GUEST(vm, outsb, 0, 0);
+	vm.regs.rsi = DATA;
+	vm_start(&vm);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_INTERNAL_ERROR);
+	CHECK_EQ(vm_run(&vm), -EIO);
+	vm_destroy(&vm);
+}
+
+static void test_triple_fault_ends_the_vm(void)
+{
+	GUEST(vm, triple, 0, 0);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_SHUTDOWN);
+	CHECK_EQ(vm_run(&vm), -EIO);
+	vm_destroy(&vm);
+}
+
+/* An IDT in unmapped memory: the delivery of #PF faults, and again, to a shutdown. */
+static void test_faults_in_delivery_end_in_shutdown(void)
+{
+	struct kvm_sregs sregs;
+
+	GUEST(vm, load, 0, DATA + 0x1000);
+	*vm_entry(&vm, PT + 8) = 0;
+	CHECK_EQ(ioctl(vm.vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.idt.base = DATA + 0x1000;
+	CHECK_EQ(ioctl(vm.vcpu, KVM_SET_SREGS, &sregs), 0);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_SHUTDOWN);
+	vm_destroy(&vm);
+}
+
+static void test_another_process_cannot_use_a_vm(void)
+{
+	struct kvm_regs regs;
+	int status;
+
+	GUEST(vm, spin, 0, 0);
+	if (!fork()) {
+		bool refused = ioctl(vm.vcpu, KVM_RUN, 0) == -1 && errno == EIO &&
+			       ioctl(vm.vcpu, KVM_GET_REGS, &regs) == -1 && errno == EIO &&
+			       ioctl(vm.fd, KVM_CREATE_VCPU, 0) == -1 && errno == EIO;
+		_exit(!refused);
+	}
+	CHECK(wait(&status) > 0);
+	CHECK_EQ(status, 0);
+	vm_destroy(&vm);
+}
+
+/* The VM's descriptors outlive the process that made it: nothing runs, nothing leaks. */
+static void test_kill_during_run(void)
+{
+	int i, status;
+
+	for (i = 0; i < 10; i++) {
+		pid_t child = fork();
+
+		if (!child) {
+			GUEST(vm, spin, 0, 0);
+			vm_run(&vm);
+			_exit(1);
+		}
+		usleep(5000 + i * 3000);
+		kill(child, SIGKILL);
+		CHECK_EQ(waitpid(child, &status, 0), child);
+		CHECK(WIFSIGNALED(status));
+	}
+}
+
+/*
+ * Random code, random page tables, random state, in ring 0: the host survives
+ * and each run ends in an exit of the documented kinds.
+ */
+static void test_random_guests(void)
+{
+	const char *given = getenv("VMBOX_SEED");
+	unsigned int seed = given ? (unsigned int)atoi(given) : (unsigned int)time(NULL);
+	time_t end = time(NULL) + 8;
+	unsigned long runs = 0;
+
+	printf("seed %u\n", seed);
+	srandom(seed);
+	while (time(NULL) < end) {
+		struct vm vm;
+		int i, exits, r = 0;
+
+		vm_create(&vm);
+		for (i = 0; i < 4096; i++)
+			vm.mem[CODE + i] = random();
+		for (i = 0; i < 64; i++) {
+			uint64_t entry = ((uint64_t)random() << 31 ^ random());
+
+			if (random() & 1)
+				entry &= 0x0000000000ffffff;
+			*vm_entry(&vm, PT + (random() % 512) * 8) = entry;
+			if (!(random() % 16))
+				*vm_entry(&vm, PD + (random() % 64) * 8 + 16) = entry;
+		}
+		for (i = 0; i < 16; i++)
+			((uint64_t *)&vm.regs)[i] = random() & 1 ? random() % MEM_SIZE :
+								   (uint64_t)random() << 33;
+		vm.regs.rsp = STACK;
+		vm_start(&vm);
+		for (exits = 0; exits < 20; exits++) {
+			alarm_in(30);
+			r = run_until_alarm(&vm);
+			if (r == KVM_EXIT_SHUTDOWN || r == KVM_EXIT_INTERNAL_ERROR ||
+			    r == KVM_EXIT_MMIO || r == -EINTR)
+				break;
+			if (r != KVM_EXIT_IO && r != KVM_EXIT_HLT)
+				FAIL("exit %d (seed %u, run %lu)", r, seed, runs);
+		}
+		vm_destroy(&vm);
+		runs++;
+	}
+	printf("%lu guests\n", runs);
+}
+
+#define TEST(name) { #name, test_##name }
+static const struct {
+	const char *name;
+	void (*fn)(void);
+} tests[] = {
+	TEST(unknown_ioctls_are_refused),
+	TEST(bad_arguments_are_refused),
+	TEST(registers_and_port_out),
+	TEST(port_in),
+	TEST(cpuid_is_an_allow_list),
+	TEST(unlisted_msrs_fault),
+	TEST(listed_msrs_work),
+	TEST(control_registers_are_checked),
+	TEST(virtualization_is_not_nested),
+	TEST(page_faults_reach_the_guest),
+	TEST(accessed_and_dirty_bits),
+	TEST(guest_flushes_are_obeyed),
+	TEST(unbacked_memory_exits_with_its_address),
+	TEST(page_tables_outside_memory_exit),
+	TEST(memory_follows_the_host),
+	TEST(a_deleted_slot_is_gone),
+	TEST(a_signal_ends_run),
+	TEST(interrupts),
+	TEST(interrupt_window),
+	TEST(guest_state_survives_exits),
+	TEST(host_state_survives_runs),
+	TEST(host_state_is_hidden),
+	TEST(single_step_over_an_emulated_instruction),
+	TEST(string_io_ends_the_vm),
+	TEST(triple_fault_ends_the_vm),
+	TEST(faults_in_delivery_end_in_shutdown),
+	TEST(another_process_cannot_use_a_vm),
+	TEST(kill_during_run),
+	TEST(random_guests),
+};
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	if (argc > 2 && !strcmp(argv[1], "--device")) {
+		device = argv[2];
+		argv += 2;
+		argc -= 2;
+	}
+	for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		if (argc < 2) {
+			puts(tests[i].name);
+		} else if (!strcmp(argv[1], tests[i].name)) {
+			tests[i].fn();
+			return 0;
+		}
+	}
+	return argc < 2 ? 0 : 2;
+}
