@@ -36,7 +36,11 @@ struct vmbox_cpu_state {
 	bool irq_shadow; /* STI or MOV SS blocks interrupts for one instruction */
 };
 
-enum vmbox_event_kind { EVENT_NONE, EVENT_INTERRUPT, EVENT_EXCEPTION };
+enum vmbox_event_kind {
+	EVENT_NONE,
+	EVENT_INTERRUPT,
+	EVENT_EXCEPTION
+};
 
 struct vmbox_event {
 	enum vmbox_event_kind kind;
@@ -46,16 +50,16 @@ struct vmbox_event {
 };
 
 enum vmbox_exit_kind {
-	EXIT_HOST, /* a host interrupt or NMI: nothing to do for the guest */
-	EXIT_PAGE_FAULT, /* gva, error */
-	EXIT_EXCEPTION, /* event: intercepted only to be looked at; give it back */
-	EXIT_INSN, /* decode and emulate */
-	EXIT_IO, /* port, size, in, next_rip */
-	EXIT_UNDEFINED, /* an instruction that the guest's CPU does not have */
-	EXIT_IRQ_WINDOW, /* the guest can take an interrupt now */
-	EXIT_SHUTDOWN, /* triple fault; guest state is undefined from here */
+	EXIT_HOST,	   /* a host interrupt or NMI: nothing to do for the guest */
+	EXIT_PAGE_FAULT,   /* gva, error */
+	EXIT_EXCEPTION,	   /* event: intercepted only to be looked at; give it back */
+	EXIT_INSN,	   /* decode and emulate */
+	EXIT_IO,	   /* port, size, in, next_rip */
+	EXIT_UNDEFINED,	   /* an instruction that the guest's CPU does not have */
+	EXIT_IRQ_WINDOW,   /* the guest can take an interrupt now */
+	EXIT_SHUTDOWN,	   /* triple fault; guest state is undefined from here */
 	EXIT_ENTRY_FAILED, /* reason: the hardware's */
-	EXIT_UNKNOWN, /* reason: the hardware's; the VM dies */
+	EXIT_UNKNOWN,	   /* reason: the hardware's; the VM dies */
 };
 
 struct vmbox_exit {
@@ -63,7 +67,7 @@ struct vmbox_exit {
 	u64 reason;
 	u64 gva;
 	u32 error;
-	struct vmbox_event event; /* EXIT_EXCEPTION */
+	struct vmbox_event event;	/* EXIT_EXCEPTION */
 	struct vmbox_event interrupted; /* what was being delivered when the exit hit */
 	u64 next_rip;
 	u16 port;

@@ -17,7 +17,7 @@
 struct cpuid_row {
 	u32 function;
 	u32 eax, ebx, ecx, edx; /* masks over the host's values */
-	bool indexed; /* subleaf 0 only */
+	bool indexed;		/* subleaf 0 only */
 };
 
 static const struct cpuid_row rows[] = {
@@ -40,11 +40,11 @@ static const struct cpuid_row rows[] = {
 	{ 0x80000005, BIT_RANGE_ALL, BIT_RANGE_ALL, BIT_RANGE_ALL, BIT_RANGE_ALL },
 	{ 0x80000006, BIT_RANGE_ALL, BIT_RANGE_ALL, BIT_RANGE_ALL, BIT_RANGE_ALL },
 	{ 0x80000007, 0, 0, 0, 0x00000100 }, /* invariant TSC */
-	{ 0x80000008, 0, 0, 0, 0 }, /* address sizes, set below */
+	{ 0x80000008, 0, 0, 0, 0 },	     /* address sizes, set below */
 };
 
 #define CPUID1_ECX_HYPERVISOR BIT(31)
-#define GVA_BITS 48
+#define GVA_BITS	      48
 
 static u32 last_leaf(u32 first)
 {

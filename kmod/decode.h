@@ -3,7 +3,7 @@
 #ifndef VMBOX_DECODE_H
 #define VMBOX_DECODE_H
 
-#include "mmu/env.h" /* fixed-width types, in the kernel and in the tests */
+#include <vmbox_types.h>
 
 enum insn_op {
 	INSN_CPUID,
@@ -25,9 +25,9 @@ enum insn_op {
 
 struct insn {
 	enum insn_op op;
-	u8 len; /* bytes */
-	u8 reg; /* general register operand, 0..15 */
-	u8 cr; /* control or debug register number */
+	u8 len;	   /* bytes */
+	u8 reg;	   /* general register operand, 0..15 */
+	u8 cr;	   /* control or debug register number */
 	u8 opsize; /* SMSW: bytes written to the register */
 	/* INVLPG's address: base + (index << scale) + disp, in segment seg */
 	u8 base, index, scale; /* INSN_NO_REG: absent */

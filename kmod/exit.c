@@ -39,17 +39,15 @@ void vmbox_inject_exception(struct vmbox_vcpu *vcpu, u8 vector, bool has_error, 
 			return;
 		}
 		if ((is_contributory(first) && is_contributory(vector)) ||
-		    (first == X86_TRAP_PF &&
-		     (is_contributory(vector) || vector == X86_TRAP_PF))) {
+		    (first == X86_TRAP_PF && (is_contributory(vector) || vector == X86_TRAP_PF))) {
 			vector = X86_TRAP_DF;
 			has_error = true;
 			error = 0;
 		}
 	}
-	*e = (struct vmbox_event){ .kind = EVENT_EXCEPTION,
-				   .vector = vector,
-				   .has_error = has_error,
-				   .error = error };
+	*e = (struct vmbox_event){
+		.kind = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error
+	};
 }
 
 static enum vmbox_next inject_gp(struct vmbox_vcpu *vcpu)
@@ -128,7 +126,8 @@ static enum vmbox_next translation_failed(struct vmbox_vcpu *vcpu, enum mmu_stat
 		/* A signal can cut a fault of the host's own short: the caller comes back. */
 		if (signal_pending(current))
 			return NEXT_SIGNAL;
-		return vmbox_internal_error(vcpu, "host memory of the guest is gone", walk->gpa.val);
+		return vmbox_internal_error(vcpu, "host memory of the guest is gone",
+					    walk->gpa.val);
 	}
 }
 
@@ -161,7 +160,8 @@ static size_t fetch(struct vmbox_vcpu *vcpu, u8 bytes[VMBOX_INSN_MAX], enum vmbo
 
 	while (n < VMBOX_INSN_MAX) {
 		mmu_gva_t gva = { rip + n };
-		size_t part = min_t(size_t, VMBOX_INSN_MAX - n, PAGE_SIZE - offset_in_page(gva.val));
+		size_t part =
+			min_t(size_t, VMBOX_INSN_MAX - n, PAGE_SIZE - offset_in_page(gva.val));
 		struct mmu_walk walk;
 		enum mmu_status status;
 
@@ -262,8 +262,8 @@ static bool write_debug_register(struct vmbox_vcpu *vcpu, u64 *dr, u64 val)
 	if (dr == &vcpu->state.dr6 || dr == &vcpu->state.dr7) {
 		if (val >> 32)
 			return false;
-		val = dr == &vcpu->state.dr6 ? (val & 0xe00f) | DR6_RESERVED :
-					       (val & 0xffff03ff) | DR7_AT_RESET;
+		val = dr == &vcpu->state.dr6 ? (val & 0xe00f) | DR6_RESERVED
+					     : (val & 0xffff03ff) | DR7_AT_RESET;
 	}
 	*dr = val;
 	return true;

@@ -53,9 +53,9 @@ static long ioctl_supported_cpuid(void *unused, unsigned long arg)
 		head.nent = ret;
 		ret = copy_to_user(user, &head, sizeof(head)) ||
 				      copy_to_user(user->entries, entries,
-						   head.nent * sizeof(*entries)) ?
-			      -EFAULT :
-			      0;
+						   head.nent * sizeof(*entries))
+			      ? -EFAULT
+			      : 0;
 	}
 	kfree(entries);
 	return ret;

@@ -37,7 +37,7 @@ static void kick_guest(struct mmu_env *env)
 static void revoke_all(struct mmu_env *env, struct mmu_table *freed)
 {
 	kick_guest(env);
-	vmbox_mmu_free_list(&env->mmu, freed);
+	vmbox_mmu_free_list(freed);
 }
 
 static bool slots_overlap_hva(const struct mmu_env *env, unsigned long start, unsigned long end)
@@ -160,8 +160,8 @@ int vmbox_mem_set_slot(struct mmu_env *env, const struct kvm_userspace_memory_re
 	for (i = 0; i < VMBOX_MAX_SLOTS; i++) {
 		const struct vmbox_slot *s = &env->slot[i];
 
-		if (i != region->slot && new.size && s->size && s->gpa < new.gpa + new.size &&
-		    new.gpa < s->gpa + s->size) {
+		if (i != region->slot && new.size && s->size &&
+		    s->gpa < new.gpa + new.size &&new.gpa < s->gpa + s->size) {
 			err = -EEXIST;
 			goto unlock;
 		}

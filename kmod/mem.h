@@ -18,7 +18,7 @@
 #include "mmu/mmu.h"
 
 struct vmbox_slot {
-	u64 gpa; /* bytes, page-aligned */
+	u64 gpa;  /* bytes, page-aligned */
 	u64 size; /* bytes; 0: the slot is free */
 	unsigned long hva;
 };
@@ -26,14 +26,14 @@ struct vmbox_slot {
 struct mmu_env {
 	struct mm_struct *mm; /* (c) whose memory it is; every vCPU runs in it */
 	struct rw_semaphore slots_sem;
-	spinlock_t lock; /* the MMU lock */
+	spinlock_t lock;			 /* the MMU lock */
 	struct vmbox_slot slot[VMBOX_MAX_SLOTS]; /* write: [s] and [m]; read: either */
-	struct vmbox_mmu mmu; /* the tree is [m] */
+	struct vmbox_mmu mmu;			 /* the tree is [m] */
 	struct mmu_notifier notifier;
-	unsigned long seq; /* [m] grows when the host has revoked pages */
+	unsigned long seq;     /* [m] grows when the host has revoked pages */
 	unsigned int revoking; /* [m] invalidations under way */
-	int guest_cpu; /* where the vCPU is in guest mode, or -1 */
-	bool dead; /* the process has left its memory: no more translations */
+	int guest_cpu;	       /* where the vCPU is in guest mode, or -1 */
+	bool dead;	       /* the process has left its memory: no more translations */
 };
 
 int vmbox_mem_init(struct mmu_env *env);

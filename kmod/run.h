@@ -6,8 +6,8 @@
 #include "vcpu.h"
 
 enum vmbox_next {
-	NEXT_ENTER, /* back into the guest */
-	NEXT_USER, /* kvm_run says why */
+	NEXT_ENTER,  /* back into the guest */
+	NEXT_USER,   /* kvm_run says why */
 	NEXT_SIGNAL, /* -EINTR */
 };
 

@@ -26,9 +26,9 @@
 #include "backend.h"
 #include "svm.h"
 
-#define IOPM_ORDER 2 /* 12 KiB are used: one bit a port, and 3 more. APM vol 2 §15.10.1 */
+#define IOPM_ORDER  2 /* 12 KiB are used: one bit a port, and 3 more. APM vol 2 §15.10.1 */
 #define MSRPM_ORDER 1 /* 8 KiB: two bits an MSR. APM vol 2 §15.11 */
-#define GUEST_ASID 1 /* all VMs: each entry flushes the whole TLB */
+#define GUEST_ASID  1 /* all VMs: each entry flushes the whole TLB */
 
 struct vmbox_arch_vcpu {
 	struct vmcb *vmcb;
@@ -36,8 +36,8 @@ struct vmbox_arch_vcpu {
 };
 
 struct svm_cpu {
-	struct page *hsave; /* VM_HSAVE_PA: the CPU's own, opaque */
-	struct page *host; /* VMSAVE and VMLOAD of the host's state */
+	struct page *hsave;	      /* VM_HSAVE_PA: the CPU's own, opaque */
+	struct page *host;	      /* VMSAVE and VMLOAD of the host's state */
 	struct vmbox_arch_vcpu *last; /* the vCPU that ran here last */
 	bool enabled;
 };
@@ -47,28 +47,79 @@ static struct page *iopm, *msrpm; /* read-only once init is done; all VMs */
 
 /* Switched by VMLOAD, VMSAVE and VMRUN themselves, so the guest may have them. */
 static const u32 open_msrs[] = {
-	MSR_STAR,	      MSR_LSTAR,	  MSR_CSTAR,   MSR_SYSCALL_MASK,
-	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-	MSR_FS_BASE,	      MSR_GS_BASE,	  MSR_KERNEL_GS_BASE,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SYSCALL_MASK,
+	MSR_IA32_SYSENTER_CS,
+	MSR_IA32_SYSENTER_ESP,
+	MSR_IA32_SYSENTER_EIP,
+	MSR_FS_BASE,
+	MSR_GS_BASE,
+	MSR_KERNEL_GS_BASE,
 };
 
 static const u32 intercepts[] = {
-	INTERCEPT_CR3_READ,   INTERCEPT_CR4_READ,   INTERCEPT_CR0_WRITE,  INTERCEPT_CR3_WRITE,
-	INTERCEPT_CR4_WRITE,  INTERCEPT_DR0_READ,   INTERCEPT_DR1_READ,	  INTERCEPT_DR2_READ,
-	INTERCEPT_DR3_READ,   INTERCEPT_DR4_READ,   INTERCEPT_DR5_READ,	  INTERCEPT_DR6_READ,
-	INTERCEPT_DR7_READ,   INTERCEPT_DR0_WRITE,  INTERCEPT_DR1_WRITE,  INTERCEPT_DR2_WRITE,
-	INTERCEPT_DR3_WRITE,  INTERCEPT_DR4_WRITE,  INTERCEPT_DR5_WRITE,  INTERCEPT_DR6_WRITE,
-	INTERCEPT_DR7_WRITE,  INTERCEPT_INTR,	    INTERCEPT_NMI,	  INTERCEPT_SMI,
-	INTERCEPT_INIT,	      INTERCEPT_RDPMC,	    INTERCEPT_CPUID,	  INTERCEPT_INVD,
-	INTERCEPT_HLT,	      INTERCEPT_INVLPG,	    INTERCEPT_INVLPGA,	  INTERCEPT_IOIO_PROT,
-	INTERCEPT_MSR_PROT,   INTERCEPT_TASK_SWITCH, INTERCEPT_FERR_FREEZE, INTERCEPT_SHUTDOWN,
-	INTERCEPT_VMRUN,      INTERCEPT_VMMCALL,    INTERCEPT_VMLOAD,	  INTERCEPT_VMSAVE,
-	INTERCEPT_STGI,	      INTERCEPT_CLGI,	    INTERCEPT_SKINIT,	  INTERCEPT_RDTSCP,
-	INTERCEPT_ICEBP,      INTERCEPT_WBINVD,	    INTERCEPT_MONITOR,	  INTERCEPT_MWAIT,
-	INTERCEPT_MWAIT_COND, INTERCEPT_XSETBV,	    INTERCEPT_RDPRU,	  INTERCEPT_INVLPGB,
-	INTERCEPT_INVLPGB_ILLEGAL, INTERCEPT_INVPCID, INTERCEPT_MCOMMIT,  INTERCEPT_TLBSYNC,
-	INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR,	    INTERCEPT_EXCEPTION_OFFSET + PF_VECTOR,
-	INTERCEPT_EXCEPTION_OFFSET + AC_VECTOR,	    INTERCEPT_EXCEPTION_OFFSET + MC_VECTOR,
+	INTERCEPT_CR3_READ,
+	INTERCEPT_CR4_READ,
+	INTERCEPT_CR0_WRITE,
+	INTERCEPT_CR3_WRITE,
+	INTERCEPT_CR4_WRITE,
+	INTERCEPT_DR0_READ,
+	INTERCEPT_DR1_READ,
+	INTERCEPT_DR2_READ,
+	INTERCEPT_DR3_READ,
+	INTERCEPT_DR4_READ,
+	INTERCEPT_DR5_READ,
+	INTERCEPT_DR6_READ,
+	INTERCEPT_DR7_READ,
+	INTERCEPT_DR0_WRITE,
+	INTERCEPT_DR1_WRITE,
+	INTERCEPT_DR2_WRITE,
+	INTERCEPT_DR3_WRITE,
+	INTERCEPT_DR4_WRITE,
+	INTERCEPT_DR5_WRITE,
+	INTERCEPT_DR6_WRITE,
+	INTERCEPT_DR7_WRITE,
+	INTERCEPT_INTR,
+	INTERCEPT_NMI,
+	INTERCEPT_SMI,
+	INTERCEPT_INIT,
+	INTERCEPT_RDPMC,
+	INTERCEPT_CPUID,
+	INTERCEPT_INVD,
+	INTERCEPT_HLT,
+	INTERCEPT_INVLPG,
+	INTERCEPT_INVLPGA,
+	INTERCEPT_IOIO_PROT,
+	INTERCEPT_MSR_PROT,
+	INTERCEPT_TASK_SWITCH,
+	INTERCEPT_FERR_FREEZE,
+	INTERCEPT_SHUTDOWN,
+	INTERCEPT_VMRUN,
+	INTERCEPT_VMMCALL,
+	INTERCEPT_VMLOAD,
+	INTERCEPT_VMSAVE,
+	INTERCEPT_STGI,
+	INTERCEPT_CLGI,
+	INTERCEPT_SKINIT,
+	INTERCEPT_RDTSCP,
+	INTERCEPT_ICEBP,
+	INTERCEPT_WBINVD,
+	INTERCEPT_MONITOR,
+	INTERCEPT_MWAIT,
+	INTERCEPT_MWAIT_COND,
+	INTERCEPT_XSETBV,
+	INTERCEPT_RDPRU,
+	INTERCEPT_INVLPGB,
+	INTERCEPT_INVLPGB_ILLEGAL,
+	INTERCEPT_INVPCID,
+	INTERCEPT_MCOMMIT,
+	INTERCEPT_TLBSYNC,
+	INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR,
+	INTERCEPT_EXCEPTION_OFFSET + PF_VECTOR,
+	INTERCEPT_EXCEPTION_OFFSET + AC_VECTOR,
+	INTERCEPT_EXCEPTION_OFFSET + MC_VECTOR,
 };
 
 /* Exits that need no more than a kind. What is in no table here kills the VM. */
@@ -281,8 +332,8 @@ static void load_vmcb(struct vmcb *vmcb, const struct vmbox_cpu_state *state, u6
 	c->event_inj_err = 0;
 	if (event->kind != EVENT_NONE) {
 		c->event_inj = event->vector | SVM_EVTINJ_VALID;
-		c->event_inj |= event->kind == EVENT_INTERRUPT ? SVM_EVTINJ_TYPE_INTR :
-								 SVM_EVTINJ_TYPE_EXEPT;
+		c->event_inj |= event->kind == EVENT_INTERRUPT ? SVM_EVTINJ_TYPE_INTR
+							       : SVM_EVTINJ_TYPE_EXEPT;
 		if (event->has_error) {
 			c->event_inj |= SVM_EVTINJ_VALID_ERR;
 			c->event_inj_err = event->error;
@@ -360,10 +411,10 @@ static void translate_exit(const struct vmcb_control_area *c, struct vmbox_exit 
 	case SVM_EXIT_EXCP_BASE + DB_VECTOR:
 	case SVM_EXIT_EXCP_BASE + AC_VECTOR:
 		exit->kind = EXIT_EXCEPTION;
-		exit->event = (struct vmbox_event){ .kind = EVENT_EXCEPTION,
-						    .vector = code - SVM_EXIT_EXCP_BASE,
-						    .has_error = code == SVM_EXIT_EXCP_BASE +
-									 AC_VECTOR };
+		exit->event =
+			(struct vmbox_event){ .kind = EVENT_EXCEPTION,
+					      .vector = code - SVM_EXIT_EXCP_BASE,
+					      .has_error = code == SVM_EXIT_EXCP_BASE + AC_VECTOR };
 		return;
 	case SVM_EXIT_EXCP_BASE + MC_VECTOR:
 		/* The host's machine check; its handler reads the banks. Vector 18. */

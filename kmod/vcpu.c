@@ -25,10 +25,10 @@ static long ioctl_run(void *object, unsigned long arg)
 }
 
 /* The GPRs of the KVM API, in the order of enum vmbox_reg. */
-#define REGS(OP)                                                                              \
-	OP(rax, 0) OP(rcx, 1) OP(rdx, 2) OP(rbx, 3) OP(rsp, 4) OP(rbp, 5) OP(rsi, 6)          \
-	OP(rdi, 7) OP(r8, 8) OP(r9, 9) OP(r10, 10) OP(r11, 11) OP(r12, 12) OP(r13, 13)        \
-	OP(r14, 14) OP(r15, 15)
+#define REGS(OP)                                                                               \
+	OP(rax, 0)                                                                             \
+	OP(rcx, 1) OP(rdx, 2) OP(rbx, 3) OP(rsp, 4) OP(rbp, 5) OP(rsi, 6) OP(rdi, 7) OP(r8, 8) \
+		OP(r9, 9) OP(r10, 10) OP(r11, 11) OP(r12, 12) OP(r13, 13) OP(r14, 14) OP(r15, 15)
 
 static long ioctl_get_regs(void *object, unsigned long arg)
 {

@@ -18,7 +18,7 @@
 
 static DEFINE_MUTEX(count_lock);
 static unsigned int nr_vms; /* [count_lock] */
-static int cpuhp_state; /* [count_lock] */
+static int cpuhp_state;	    /* [count_lock] */
 
 static int bring_up(unsigned int cpu)
 {
@@ -29,7 +29,8 @@ static int bring_up(unsigned int cpu)
 	err = vmbox_ops->hardware_enable();
 	local_irq_restore(flags);
 	if (err)
-		pr_err("CPU %u: %s is in use by another hypervisor: unload it (kvm_amd?) or end its VMs\n",
+		pr_err("CPU %u: %s is in use by another hypervisor: unload it (kvm_amd?) or end "
+		       "its VMs\n",
 		       cpu, vmbox_ops->name);
 	return err;
 }
@@ -52,8 +53,7 @@ static int vm_count_get(void)
 	if (nr_vms >= VMBOX_MAX_VMS) {
 		err = -ENOSPC;
 	} else if (!nr_vms) {
-		err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "vmbox:online", bring_up,
-					take_down);
+		err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "vmbox:online", bring_up, take_down);
 		if (err > 0) {
 			cpuhp_state = err;
 			err = 0;

@@ -17,10 +17,10 @@
 struct vmbox_vm {
 	struct kref refs;
 	const struct vmbox_arch_ops *ops; /* (c) */
-	struct mmu_env mem; /* its own locks */
+	struct mmu_env mem;		  /* its own locks */
 	struct mutex lock;
 	bool has_vcpu; /* [v] */
-	bool dead; /* broken: no vCPU runs any more; only ever set */
+	bool dead;     /* broken: no vCPU runs any more; only ever set */
 };
 
 int vmbox_vm_create_fd(void);

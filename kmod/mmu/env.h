@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the shadow MMU needs from its host, as the kernel supplies it (mem.c).
- * The tests have a file of the same name with the same functions.
+ * What the shadow MMU needs from its host. mem.c supplies it in the kernel,
+ * the unit tests have their own; <vmbox_types.h> is found by include path.
  */
 #ifndef VMBOX_MMU_ENV_H
 #define VMBOX_MMU_ENV_H
 
-#include <linux/types.h>
-#include <linux/string.h>
-#include <linux/errno.h>
-#include <linux/compiler.h>
+#include <vmbox_types.h>
 
 typedef struct {
 	u64 val;
@@ -19,8 +16,8 @@ struct mmu_env;
 
 /* One shadow page table. */
 struct mmu_table {
-	u64 *entries; /* one zeroed page */
-	u64 hpa; /* its host-physical address */
+	u64 *entries;		/* one zeroed page */
+	u64 hpa;		/* its host-physical address */
 	struct mmu_table *next; /* on a list of spare or freed tables */
 	u8 level;
 	bool has_local, has_global, has_large; /* kinds of leaves below */

@@ -41,7 +41,7 @@ static enum mmu_status map_page(struct vmbox_mmu *mmu, const struct mmu_regs *re
 		vmbox_mmu_detach_all(mmu, &freed);
 	vmbox_shadow_map(mmu, gva, page->hpa, walk, user, write && page->writable, nx);
 	mmu_env_unlock(mmu->env);
-	vmbox_mmu_free_list(mmu, freed);
+	vmbox_mmu_free_list(freed);
 	return MMU_OK;
 }
 

@@ -10,7 +10,7 @@
  * fault has one of three outcomes: resume, inject, exit.
  *
  * These files know the machine only through env.h. The same sources are built
- * into vmbox.ko and into the tests, each with its own env.h.
+ * into vmbox.ko and into the tests, each with its own functions behind env.h.
  */
 #ifndef VMBOX_MMU_H
 #define VMBOX_MMU_H
@@ -23,10 +23,10 @@ typedef struct {
 
 /* Page-fault error code: AMD APM vol 2 §8.4.2, Intel SDM vol 3 §4.7. */
 #define PFEC_PRESENT 0x01U
-#define PFEC_WRITE 0x02U
-#define PFEC_USER 0x04U
-#define PFEC_RSVD 0x08U
-#define PFEC_FETCH 0x10U
+#define PFEC_WRITE   0x02U
+#define PFEC_USER    0x04U
+#define PFEC_RSVD    0x08U
+#define PFEC_FETCH   0x10U
 
 /* The guest registers that a translation depends on. */
 struct mmu_regs {
@@ -39,18 +39,18 @@ struct mmu_regs {
 };
 
 enum mmu_status {
-	MMU_OK, /* translated; as a fault's outcome: resume the guest */
+	MMU_OK,	    /* translated; as a fault's outcome: resume the guest */
 	MMU_INJECT, /* the guest gets #PF with the given error code */
-	MMU_EXIT, /* no memory slot backs the given guest-physical address */
-	MMU_ERROR, /* host error: out of memory, host mapping gone */
+	MMU_EXIT,   /* no memory slot backs the given guest-physical address */
+	MMU_ERROR,  /* host error: out of memory, host mapping gone */
 };
 
 /* What a walk of the guest's tables found, or why it stopped. */
 struct mmu_walk {
-	mmu_gpa_t gpa; /* MMU_OK: the byte; MMU_EXIT: what is not backed */
-	u32 pfec; /* MMU_INJECT: the recomputed error code */
-	int error; /* MMU_ERROR: -errno */
-	u8 level; /* of the guest leaf: 1 is 4 KiB, 2 is 2 MiB */
+	mmu_gpa_t gpa;			     /* MMU_OK: the byte; MMU_EXIT: what is not backed */
+	u32 pfec;			     /* MMU_INJECT: the recomputed error code */
+	int error;			     /* MMU_ERROR: -errno */
+	u8 level;			     /* of the guest leaf: 1 is 4 KiB, 2 is 2 MiB */
 	bool user, write, nx, global, dirty; /* rights, all levels combined */
 };
 
@@ -75,6 +75,6 @@ void vmbox_mmu_flush_all(struct vmbox_mmu *mmu);
 void vmbox_mmu_flush_local(struct vmbox_mmu *mmu);
 void vmbox_mmu_flush_page(struct vmbox_mmu *mmu, mmu_gva_t gva);
 void vmbox_mmu_detach_all(struct vmbox_mmu *mmu, struct mmu_table **freed);
-void vmbox_mmu_free_list(struct vmbox_mmu *mmu, struct mmu_table *freed);
+void vmbox_mmu_free_list(struct mmu_table *freed);
 
 #endif

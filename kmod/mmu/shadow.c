@@ -154,7 +154,7 @@ void vmbox_mmu_detach_all(struct vmbox_mmu *mmu, struct mmu_table **freed)
 }
 
 /* Releases what a detach returned. No vCPU of the VM may be in guest mode since then. */
-void vmbox_mmu_free_list(struct vmbox_mmu *mmu, struct mmu_table *freed)
+void vmbox_mmu_free_list(struct mmu_table *freed)
 {
 	while (freed) {
 		struct mmu_table *next = freed->next;
@@ -177,7 +177,7 @@ void vmbox_mmu_flush_all(struct vmbox_mmu *mmu)
 	mmu_env_lock(mmu->env);
 	vmbox_mmu_detach_all(mmu, &freed);
 	mmu_env_unlock(mmu->env);
-	vmbox_mmu_free_list(mmu, freed);
+	vmbox_mmu_free_list(freed);
 }
 
 /* Everything but global translations, as a load of CR3 asks. */
@@ -188,7 +188,7 @@ void vmbox_mmu_flush_local(struct vmbox_mmu *mmu)
 	mmu_env_lock(mmu->env);
 	detach_local(mmu, mmu->root, &freed);
 	mmu_env_unlock(mmu->env);
-	vmbox_mmu_free_list(mmu, freed);
+	vmbox_mmu_free_list(freed);
 }
 
 /*
@@ -234,7 +234,7 @@ void vmbox_mmu_fini(struct vmbox_mmu *mmu)
 	if (!mmu->root)
 		return;
 	vmbox_mmu_flush_all(mmu);
-	vmbox_mmu_free_list(mmu, mmu->spare);
+	vmbox_mmu_free_list(mmu->spare);
 	mmu_env_table_free(mmu->root);
 	*mmu = (struct vmbox_mmu){};
 }

@@ -9,15 +9,15 @@
 #include "mmu.h"
 #include "format.h"
 
-#define CR0_WP (1ULL << 16)
-#define CR4_PGE (1ULL << 7)
-#define CR4_SMEP (1ULL << 20)
-#define CR4_SMAP (1ULL << 21)
-#define EFER_NXE (1ULL << 11)
+#define CR0_WP	  (1ULL << 16)
+#define CR4_PGE	  (1ULL << 7)
+#define CR4_SMEP  (1ULL << 20)
+#define CR4_SMAP  (1ULL << 21)
+#define EFER_NXE  (1ULL << 11)
 #define RFLAGS_AC (1ULL << 18)
 
 struct level_format {
-	u64 rsvd; /* must be zero in a present entry */
+	u64 rsvd;	/* must be zero in a present entry */
 	u64 rsvd_large; /* likewise with PS set */
 	bool may_be_large;
 };

@@ -24,21 +24,34 @@
 #define DB 1
 
 /* Starts guest NAME with rax and rbx, in a new VM. */
-#define GUEST(var, name, a, b)                                                                \
-	struct vm var;                                                                        \
-	vm_create(&var);                                                                      \
-	LOAD(&var, name);                                                                     \
-	var.regs.rax = (a);                                                                   \
-	var.regs.rbx = (b);                                                                   \
+#define GUEST(var, name, a, b) \
+	struct vm var;         \
+	vm_create(&var);       \
+	LOAD(&var, name);      \
+	var.regs.rax = (a);    \
+	var.regs.rbx = (b);    \
 	vm_start(&var)
 
 static void test_unknown_ioctls_are_refused(void)
 {
 	static const unsigned long cmds[] = {
-		KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_SET_GSI_ROUTING,
-		KVM_IRQFD, KVM_IOEVENTFD, KVM_CREATE_DEVICE, KVM_REGISTER_COALESCED_MMIO,
-		KVM_GET_NESTED_STATE, KVM_SMI, KVM_NMI, KVM_SET_MSRS, KVM_GET_DIRTY_LOG,
-		KVM_ENABLE_CAP, KVM_MEMORY_ENCRYPT_OP, 0xdeadbeef, 0,
+		KVM_CREATE_IRQCHIP,
+		KVM_CREATE_PIT2,
+		KVM_IRQ_LINE,
+		KVM_SET_GSI_ROUTING,
+		KVM_IRQFD,
+		KVM_IOEVENTFD,
+		KVM_CREATE_DEVICE,
+		KVM_REGISTER_COALESCED_MMIO,
+		KVM_GET_NESTED_STATE,
+		KVM_SMI,
+		KVM_NMI,
+		KVM_SET_MSRS,
+		KVM_GET_DIRTY_LOG,
+		KVM_ENABLE_CAP,
+		KVM_MEMORY_ENCRYPT_OP,
+		0xdeadbeef,
+		0,
 	};
 	struct vm vm;
 	size_t i;
@@ -54,7 +67,8 @@ static void test_unknown_ioctls_are_refused(void)
 
 static void test_bad_arguments_are_refused(void)
 {
-	struct kvm_userspace_memory_region r = { .slot = 1, .guest_phys_addr = MEM_SIZE,
+	struct kvm_userspace_memory_region r = { .slot = 1,
+						 .guest_phys_addr = MEM_SIZE,
 						 .memory_size = 4096 };
 	struct kvm_regs regs = { .rflags = 1 << 17 };
 	struct kvm_interrupt irq = { .irq = 256 };
@@ -71,11 +85,11 @@ static void test_bad_arguments_are_refused(void)
 	CHECK_ERRNO(ioctl(vm.fd, KVM_CREATE_VCPU, 0), EEXIST);
 	CHECK_ERRNO(ioctl(vm.vcpu, KVM_RUN, 1), EINVAL);
 
-#define BAD_REGION(field, value, err)                                                         \
-	do {                                                                                  \
-		struct kvm_userspace_memory_region b = r;                                     \
-		b.field = (value);                                                            \
-		CHECK_ERRNO(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &b), err);               \
+#define BAD_REGION(field, value, err)                                           \
+	do {                                                                    \
+		struct kvm_userspace_memory_region b = r;                       \
+		b.field = (value);                                              \
+		CHECK_ERRNO(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &b), err); \
 	} while (0)
 	BAD_REGION(slot, 8, EINVAL);
 	BAD_REGION(slot, 0x10001, EINVAL);
@@ -99,20 +113,20 @@ static void test_bad_arguments_are_refused(void)
 	CHECK_ERRNO(ioctl(vm.vcpu, KVM_SET_CPUID2, &cpuid), E2BIG);
 
 	CHECK_EQ(ioctl(vm.vcpu, KVM_GET_SREGS, &sregs), 0);
-#define BAD_SREGS(field, value)                                                               \
-	do {                                                                                  \
-		bad = sregs;                                                                  \
-		bad.field = (value);                                                          \
-		CHECK_ERRNO(ioctl(vm.vcpu, KVM_SET_SREGS, &bad), EINVAL);                     \
+#define BAD_SREGS(field, value)                                           \
+	do {                                                              \
+		bad = sregs;                                              \
+		bad.field = (value);                                      \
+		CHECK_ERRNO(ioctl(vm.vcpu, KVM_SET_SREGS, &bad), EINVAL); \
 	} while (0)
 	BAD_SREGS(cr0, 0x80000000); /* paging without protection */
-	BAD_SREGS(cr0, 0x33); /* no paging */
+	BAD_SREGS(cr0, 0x33);	    /* no paging */
 	BAD_SREGS(cr0, sregs.cr0 | 1UL << 32);
 	BAD_SREGS(cr3, 1UL << 40);
-	BAD_SREGS(cr4, sregs.cr4 | 1 << 18); /* OSXSAVE */
-	BAD_SREGS(cr4, sregs.cr4 | 1 << 13); /* VMXE */
-	BAD_SREGS(cr4, sregs.cr4 | 1 << 17); /* PCIDE */
-	BAD_SREGS(cr4, sregs.cr4 | 1 << 12); /* LA57 */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 18);   /* OSXSAVE */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 13);   /* VMXE */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 17);   /* PCIDE */
+	BAD_SREGS(cr4, sregs.cr4 | 1 << 12);   /* LA57 */
 	BAD_SREGS(efer, sregs.efer | 1 << 12); /* SVME */
 	BAD_SREGS(efer, 0);
 	BAD_SREGS(gs.base, 1UL << 47);
@@ -165,7 +179,7 @@ static void test_cpuid_is_an_allow_list(void)
 	GUEST(vm2, cpuid, 0x80000001, 0);
 	vm_expect_out(&vm2, 0x10);
 	vm_expect_out(&vm2, 0x10);
-	CHECK_EQ(vm_expect_out(&vm2, 0x10) & 4, 0); /* ECX: SVM */
+	CHECK_EQ(vm_expect_out(&vm2, 0x10) & 4, 0);		      /* ECX: SVM */
 	CHECK_EQ(vm_expect_out(&vm2, 0x10) & 0x2c000000, 0x20000000); /* LM; RDTSCP, 1 GiB */
 	vm_destroy(&vm2);
 
@@ -183,8 +197,9 @@ static void expect_fault(struct vm *vm, int vector)
 static void test_unlisted_msrs_fault(void)
 {
 	static const uint32_t msrs[] = {
-		0x1b, 0x48, 0x49, 0x8b, 0xfe, 0x174 + 0x10000, 0x1d9, 0x277 + 1, 0x4b564d00,
-		0xc0000103, 0xc0000104, 0xc0010114, 0xc0010117, 0xc0010015, 0xffffffff,
+		0x1b,	    0x48,	0x49,	    0x8b,	0xfe,	    0x174 + 0x10000,
+		0x1d9,	    0x277 + 1,	0x4b564d00, 0xc0000103, 0xc0000104, 0xc0010114,
+		0xc0010117, 0xc0010015, 0xffffffff,
 	};
 	size_t i;
 
@@ -354,7 +369,8 @@ static void test_memory_follows_the_host(void)
 
 static void test_a_deleted_slot_is_gone(void)
 {
-	struct kvm_userspace_memory_region r = { .slot = 3, .guest_phys_addr = MEM_SIZE,
+	struct kvm_userspace_memory_region r = { .slot = 3,
+						 .guest_phys_addr = MEM_SIZE,
 						 .memory_size = 4096 };
 	struct vm vm;
 
@@ -604,8 +620,8 @@ static void test_random_guests(void)
 				*vm_entry(&vm, PD + (random() % 64) * 8 + 16) = entry;
 		}
 		for (i = 0; i < 16; i++)
-			((uint64_t *)&vm.regs)[i] = random() & 1 ? random() % MEM_SIZE :
-								   (uint64_t)random() << 33;
+			((uint64_t *)&vm.regs)[i] = random() & 1 ? random() % MEM_SIZE
+								 : (uint64_t)random() << 33;
 		vm.regs.rsp = STACK;
 		vm_start(&vm);
 		for (exits = 0; exits < 20; exits++) {
@@ -623,7 +639,10 @@ static void test_random_guests(void)
 	printf("%lu guests\n", runs);
 }
 
-#define TEST(name) { #name, test_##name }
+#define TEST(name)                 \
+	{                          \
+#name, test_##name \
+	}
 static const struct {
 	const char *name;
 	void (*fn)(void);

@@ -50,7 +50,7 @@ static void make_idt(struct vm *vm)
 	int i;
 
 	memcpy(vm->mem + STUBS, guest_stubs, guest_stubs_end - guest_stubs);
-	*vm_entry(vm, GDT + 8) = 0x00af9b000000ffffULL; /* 64-bit code */
+	*vm_entry(vm, GDT + 8) = 0x00af9b000000ffffULL;	 /* 64-bit code */
 	*vm_entry(vm, GDT + 16) = 0x00cf93000000ffffULL; /* data */
 	for (i = 0; i < 256; i++) {
 		uint64_t target = STUBS + i * 16;
@@ -62,10 +62,12 @@ static void make_idt(struct vm *vm)
 
 static void set_sregs(struct vm *vm)
 {
-	struct kvm_segment code = { .limit = ~0U, .selector = 8, .type = 11, .present = 1,
-				    .s = 1, .l = 1, .g = 1 };
-	struct kvm_segment data = { .limit = ~0U, .selector = 16, .type = 3, .present = 1,
-				    .s = 1, .db = 1, .g = 1 };
+	struct kvm_segment code = {
+		.limit = ~0U, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1
+	};
+	struct kvm_segment data = {
+		.limit = ~0U, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1
+	};
 	struct kvm_segment tss = { .limit = 0x67, .type = 11, .present = 1 };
 	struct kvm_sregs s;
 
@@ -80,7 +82,7 @@ static void set_sregs(struct vm *vm)
 	s.idt.limit = 4095;
 	s.cr0 = 0x80010033; /* PG WP NE ET MP PE */
 	s.cr3 = PML4;
-	s.cr4 = 0x620; /* OSXMMEXCPT OSFXSR PAE */
+	s.cr4 = 0x620;	/* OSXMMEXCPT OSFXSR PAE */
 	s.efer = 0xd01; /* NX LMA LME SCE */
 	s.apic_base = 0;
 	CHECK_EQ(ioctl(vm->vcpu, KVM_SET_SREGS, &s), 0);

@@ -9,16 +9,16 @@
 #include <stddef.h>
 
 #define MEM_SIZE (16UL << 20)
-#define PML4 0x1000UL
-#define PDPT 0x2000UL
-#define PD 0x3000UL
-#define PT 0x4000UL /* 4 KiB pages for 2 to 4 MiB, for tests to edit */
-#define GDT 0x5000UL
-#define IDT 0x6000UL
-#define STUBS 0x8000UL
-#define CODE 0x10000UL
-#define STACK 0x20000UL
-#define DATA 0x200000UL /* mapped by PT */
+#define PML4	 0x1000UL
+#define PDPT	 0x2000UL
+#define PD	 0x3000UL
+#define PT	 0x4000UL /* 4 KiB pages for 2 to 4 MiB, for tests to edit */
+#define GDT	 0x5000UL
+#define IDT	 0x6000UL
+#define STUBS	 0x8000UL
+#define CODE	 0x10000UL
+#define STACK	 0x20000UL
+#define DATA	 0x200000UL /* mapped by PT */
 
 struct vm {
 	int dev, fd, vcpu;
@@ -33,37 +33,37 @@ void vm_create(struct vm *vm);
 void vm_destroy(struct vm *vm);
 void vm_load(struct vm *vm, const uint8_t *start, const uint8_t *end);
 void vm_start(struct vm *vm); /* SET_REGS of vm->regs */
-int vm_run(struct vm *vm); /* exit reason, or -errno */
+int vm_run(struct vm *vm);    /* exit reason, or -errno */
 uint32_t vm_expect_out(struct vm *vm, uint16_t port);
 void vm_expect_fault(struct vm *vm, uint32_t vector, int64_t error, int64_t cr2);
 uint64_t *vm_entry(struct vm *vm, uint64_t gpa);
 
-#define LOAD(vm, name)                                                                        \
-	do {                                                                                  \
-		extern const uint8_t guest_##name[], guest_##name##_end[];                    \
-		vm_load(vm, guest_##name, guest_##name##_end);                                \
+#define LOAD(vm, name)                                                     \
+	do {                                                               \
+		extern const uint8_t guest_##name[], guest_##name##_end[]; \
+		vm_load(vm, guest_##name, guest_##name##_end);             \
 	} while (0)
 
 void fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 #define FAIL(...) fail(__FILE__, __LINE__, __VA_ARGS__)
-#define CHECK(cond)                                                                           \
-	do {                                                                                  \
-		if (!(cond))                                                                  \
-			FAIL("%s", #cond);                                                    \
+#define CHECK(cond)                        \
+	do {                               \
+		if (!(cond))               \
+			FAIL("%s", #cond); \
 	} while (0)
-#define CHECK_EQ(a, b)                                                                        \
-	do {                                                                                  \
-		long long a_ = (long long)(a), b_ = (long long)(b);                           \
-		if (a_ != b_)                                                                 \
-			FAIL("%s is %#llx, not %s = %#llx", #a, a_, #b, b_);                  \
+#define CHECK_EQ(a, b)                                                       \
+	do {                                                                 \
+		long long a_ = (long long)(a), b_ = (long long)(b);          \
+		if (a_ != b_)                                                \
+			FAIL("%s is %#llx, not %s = %#llx", #a, a_, #b, b_); \
 	} while (0)
-#define CHECK_ERRNO(call, err)                                                                \
-	do {                                                                                  \
-		errno = 0;                                                                    \
-		long r_ = (call);                                                             \
-		if (r_ != -1 || errno != (err))                                               \
-			FAIL("%s: %ld, %m; not %s", #call, r_, #err);                         \
+#define CHECK_ERRNO(call, err)                                        \
+	do {                                                          \
+		errno = 0;                                            \
+		long r_ = (call);                                     \
+		if (r_ != -1 || errno != (err))                       \
+			FAIL("%s: %ld, %m; not %s", #call, r_, #err); \
 	} while (0)
 
 #endif
