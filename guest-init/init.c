@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PID 1 of the guest. Flat: each step is checked, and one that fails is told to
+ * the host as PVIO_SETUP_FAILED with what it was.
+ *
+ * Theory of operation
+ *  1. devtmpfs, descriptors 0 to 2, the control channel: READY goes out.
+ *  2. RUN comes in: clock, host name, loopback, the root (root.c).
+ *  3. The program's process: its streams are the channel devices themselves; it
+ *     gives up what it must not have, and executes the program.
+ *  4. Reap until the program ends, send STATUS, power off.
+ *
+ * The program gets neither the control channel nor the file server's: both open
+ * once per boot, are close-on-exec, and have no node any more. The capabilities
+ * by which root could reach into PID 1 or end the machine leave its bounding set.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "request.h"
+#include "root.h"
+
+/* The directory of the channels' devices, which the new root does not show. */
+static int channels = -1;
+
+static void open_channels(void)
+{
+	int fd;
+
+	if (mount("dev", "/dev", "devtmpfs", MS_NOSUID | MS_NOEXEC, NULL))
+		_exit(1);
+	/* The kernel starts us with no descriptors: 0 to 2 must not become others. */
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0)
+			_exit(1);
+	} while (fd < 2);
+	control_open("/dev/vmbox/control");
+	channels = open("/dev/vmbox", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (channels < 0)
+		fail(errno, "/dev/vmbox");
+}
+
+static void set_oom_score(const char *score)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, score, strlen(score)) < 0)
+		fail(errno, "/proc/self/oom_score_adj");
+	close(fd);
+}
+
+static void set_up_machine(const struct request *req)
+{
+	struct timespec now = { req->head.time_sec, req->head.time_nsec };
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd;
+
+	if (clock_settime(CLOCK_REALTIME, &now))
+		fail(errno, "clock");
+	if (sethostname(req->hostname, strlen(req->hostname)))
+		fail(errno, "host name '%s'", req->hostname);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
+		fail(errno, "loopback interface");
+	close(fd);
+}
+
+static void open_stream(int fd, const char *name, int flags, const struct request *req)
+{
+	int stream = openat(channels, name, flags | O_CLOEXEC);
+
+	if (stream < 0 || fchown(stream, req->head.uid, req->head.gid) || dup2(stream, fd) < 0)
+		fail(errno, "%s", name);
+	close(stream);
+}
+
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void give_up_privileges(const struct request *req)
+{
+	static const int dropped[] = { CAP_SYS_PTRACE, CAP_SYS_BOOT, CAP_SYS_RAWIO,
+				       CAP_SYS_MODULE };
+	struct rlimit files = { 1024, 65536 };
+
+	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
+		if (prctl(PR_CAPBSET_DROP, dropped[i], 0, 0, 0))
+			fail(errno, "capability %d", dropped[i]);
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		fail(errno, "limit of open files");
+	if (setgroups(0, NULL) || setresgid(req->head.gid, req->head.gid, req->head.gid))
+		fail(errno, "group %u", req->head.gid);
+	if (setresuid(req->head.uid, req->head.uid, req->head.uid))
+		fail(errno, "user %u", req->head.uid);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail(errno, "no_new_privs");
+}
+
+_Noreturn static void become_program(const struct request *req)
+{
+	reset_signals();
+	if (setsid() < 0)
+		fail(errno, "session");
+	open_stream(0, "stdin", O_RDONLY, req);
+	open_stream(1, "stdout", O_WRONLY, req);
+	open_stream(2, "stderr", O_WRONLY, req);
+	set_oom_score("0");
+	give_up_privileges(req);
+	if (chdir(req->cwd))
+		fail(errno, "working directory %s", req->cwd);
+	execve(req->program, req->argv, req->env);
+	control_fail(PVIO_EXEC_FAILED, errno, "%s", req->program);
+}
+
+/* How often the OOM killer struck, of which the kernel keeps count. */
+static bool oom_killed(void)
+{
+	FILE *f = fopen("/proc/vmstat", "re");
+	unsigned long n = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "oom_kill %lu", &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n > 0;
+}
+
+static __u64 microseconds(const struct timeval *t)
+{
+	return t->tv_sec * 1000000ULL + t->tv_usec;
+}
+
+_Noreturn static void report_end(int wstatus, const struct rusage *ru)
+{
+	struct pvio_status s = {
+		.kind = WIFEXITED(wstatus) ? PVIO_EXITED : PVIO_SIGNALED,
+		.value = WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : WTERMSIG(wstatus),
+		.user_us = microseconds(&ru->ru_utime),
+		.system_us = microseconds(&ru->ru_stime),
+		.max_rss_kib = ru->ru_maxrss,
+	};
+
+	if (oom_killed())
+		s.flags |= PVIO_STATUS_OOM;
+	if (WIFSIGNALED(wstatus) && WCOREDUMP(wstatus))
+		s.flags |= PVIO_STATUS_CORE;
+	control_finish(&s, "");
+}
+
+int main(void)
+{
+	struct request req;
+	struct rusage ru;
+	char *payload;
+	size_t len;
+	int wstatus;
+	pid_t program, pid;
+
+	open_channels();
+	payload = control_receive_run(&len);
+	request_parse(&req, payload, len);
+	set_up_machine(&req);
+	root_enter(&req);
+	set_oom_score("-1000");
+
+	program = fork();
+	if (program < 0)
+		fail(errno, "process for the program");
+	if (program == 0)
+		become_program(&req);
+	do {
+		pid = wait4(-1, &wstatus, 0, &ru);
+		if (pid < 0 && errno != EINTR)
+			fail(errno, "wait for the program");
+	} while (pid != program);
+	control_forward_failure();
+	report_end(wstatus, &ru);
+}
