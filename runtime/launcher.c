@@ -1,0 +1,523 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The launcher. Opens what the run needs, forks the file server and the VMM,
+ * waits for a result, a signal or the time limit, and says what happened.
+ * It never touches the guest's memory or messages: all it gets is one
+ * struct vmm_result of fixed size, whose text is printable.
+ *
+ * Nothing is left behind: both children are killed and waited for on every way
+ * out, and die with the launcher if it is killed itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "launcher.h"
+#include "program.h"
+#include "request.h"
+#include "view.h"
+#include "vmm.h"
+
+struct run {
+	const struct run_options *options;
+	struct vmm_config config;
+	struct view view;
+	char *env[MAX_ENV + 5];
+	sigset_t signals, old_signals;
+	pid_t vmm, fs;
+	int result, signal_fd;
+	uint64_t start_ns;
+};
+
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void say(const char *fmt, ...)
+{
+	char line[4096];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	dprintf(2, "vmbox: %s%s", line, n > 0 && line[strlen(line) - 1] == '\n' ? "" : "\n");
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+/* ---- before the fork ---- */
+
+static int open_device(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC), version;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO)) {
+		say("%s: there is no such device: load the driver (sudo insmod "
+		    "build/kmod/vmbox.ko), or use scripts/try, which has an emulated host",
+		    path);
+		return -1;
+	}
+	if (fd < 0 && errno == EACCES) {
+		struct stat st = { 0 };
+
+		stat(path, &st);
+		say("%s: no permission (mode %o, owner uid %u, group gid %u): run as that user, or "
+		    "have the mode changed",
+		    path, st.st_mode & 07777, st.st_uid, st.st_gid);
+		return -1;
+	}
+	if (fd < 0) {
+		say("%s: cannot be opened: %s", path, strerror(errno));
+		return -1;
+	}
+	version = ioctl(fd, KVM_GET_API_VERSION, 0);
+	if (version != KVM_API_VERSION) {
+		say("%s: is not a device of vmbox or KVM: give another one with --device", path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int map_file(const char *dir, const char *name, struct blob *blob)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	void *p;
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path)) {
+		say("--guest-dir: the path is too long");
+		return -1;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) || !st.st_size) {
+		say("%s: the guest's %s cannot be read: %s; build it (ninja -C build) and name its "
+		    "directory with --guest-dir",
+		    path, name, fd < 0 ? strerror(errno) : "it is empty");
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (p == MAP_FAILED) {
+		say("%s: cannot be mapped: %s", path, strerror(errno));
+		return -1;
+	}
+	*blob = (struct blob){ .data = p, .size = st.st_size };
+	return 0;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "=");
+
+	return n == strcspn(b, "=") && !strncmp(a, b, n);
+}
+
+/* "NAME=VALUE", or NULL: @option names a variable that the caller does not have. */
+static char *env_entry(const char *option)
+{
+	char *entry = NULL;
+
+	if (strchr(option, '='))
+		return strdup(option);
+	if (getenv(option) && asprintf(&entry, "%s=%s", option, getenv(option)) < 0)
+		entry = NULL;
+	return entry;
+}
+
+/* A later entry of the same name replaces an earlier one. */
+static void add_env(struct run *r, unsigned int *n, char *entry)
+{
+	unsigned int i;
+
+	if (!entry)
+		return;
+	for (i = 0; i < *n && !same_name(r->env[i], entry); i++)
+		;
+	if (i == *n)
+		++*n;
+	else
+		free(r->env[i]);
+	r->env[i] = entry;
+}
+
+static void make_env(struct run *r)
+{
+	unsigned int n = 0, i;
+
+	add_env(r, &n, strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+	add_env(r, &n, strdup("HOME=/home"));
+	add_env(r, &n, strdup("LANG=C.UTF-8"));
+	add_env(r, &n, env_entry("TERM"));
+	for (i = 0; i < r->options->nr_env; i++)
+		add_env(r, &n, env_entry(r->options->env[i]));
+}
+
+static int make_request(struct run *r, struct program *program)
+{
+	struct request request = { .program = program->path,
+				   .hostname = "vmbox",
+				   .argv = r->options->argv,
+				   .env = r->env,
+				   .view = &r->view,
+				   .uid = getuid(),
+				   .gid = getgid() };
+	char cwd[PATH_MAX], error[PATH_MAX + 128];
+
+	if (!r->options->cwd && !getcwd(cwd, sizeof(cwd))) {
+		say("the working directory cannot be found: %s; give one with --cwd",
+		    strerror(errno));
+		return -1;
+	}
+	request.cwd = r->options->cwd ? r->options->cwd : cwd;
+	make_env(r);
+	if (view_make(&r->view, program, error, sizeof(error))) {
+		say("%s", error);
+		return -1;
+	}
+	r->config.request = request_build(&request, &r->config.request_size);
+	if (!r->config.request)
+		say("the arguments and environment are too long: at most %u bytes together",
+		    PVIO_RUN_MAX);
+	return r->config.request ? 0 : -1;
+}
+
+/* A closed descriptor 0, 1 or 2 must not be taken by something else. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+	for (fd = 0; fd <= 2; fd++)
+		fcntl(fd, F_SETFD, fcntl(fd, F_GETFD) & ~FD_CLOEXEC);
+}
+
+/* ---- the children ---- */
+
+/* In the child: no signal of the terminal's, none of the launcher's mask. */
+static pid_t fork_child(struct run *r)
+{
+	pid_t parent = getpid(), child = fork();
+
+	if (child)
+		return child;
+	setsid();
+	sigprocmask(SIG_SETMASK, &r->old_signals, NULL);
+	if (getppid() != parent)
+		_exit(EXIT_VMBOX_FAILED);
+	return 0;
+}
+
+static int start_children(struct run *r)
+{
+	int sock[2], pipe_fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) ||
+	    pipe2(pipe_fds, O_CLOEXEC)) {
+		say("no descriptors: %s", strerror(errno));
+		return -1;
+	}
+	r->fs = fork_child(r);
+	if (!r->fs)
+		fs_serve(sock[1], r->view.exports, r->view.nr_exports);
+	close(sock[1]);
+	r->config.fs_sock = sock[0];
+	r->config.result = pipe_fds[1];
+	r->vmm = r->fs < 0 ? -1 : fork_child(r);
+	if (!r->vmm)
+		vmm_main(&r->config);
+	close(sock[0]);
+	close(pipe_fds[1]);
+	r->result = pipe_fds[0];
+	if (r->vmm < 0)
+		say("no process can be started: %s", strerror(errno));
+	return r->vmm < 0 ? -1 : 0;
+}
+
+/* Ends @child and collects it. Its wait status, or -1: there was none. */
+static int reap(pid_t child)
+{
+	int status = -1;
+
+	if (child <= 0)
+		return -1;
+	kill(child, SIGKILL);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+/* ---- the outcome ---- */
+
+static const char *signal_text(int status)
+{
+	static char text[64];
+
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		return "it made a system call that it may not make (SIGSYS): the guest may have "
+		       "broken into it";
+	if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "killed by signal %d (%s)", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
+	else
+		snprintf(text, sizeof(text), "it exited with status %d", WEXITSTATUS(status));
+	return text;
+}
+
+static int report_program(const struct run *r, const struct vmm_result *res)
+{
+	const struct pvio_status *s = &res->status;
+	const char *name = r->options->argv[0];
+	unsigned long long mib = r->options->memory >> 20;
+
+	if (s->flags & PVIO_STATUS_OOM)
+		say("the guest ran out of memory and killed a process; it had %llu MiB: give it "
+		    "more with --memory",
+		    mib);
+	switch (s->kind) {
+	case PVIO_EXITED:
+		return s->value;
+	case PVIO_SIGNALED:
+		if ((s->flags & PVIO_STATUS_OOM) && s->value == SIGKILL)
+			return EXIT_OUT_OF_MEMORY;
+		return 128 + s->value;
+	case PVIO_EXEC_FAILED:
+		if (s->value == ENOENT)
+			say("%s: cannot be executed in the guest: its interpreter or loader is not "
+			    "among what the guest sees (/usr, /lib*, /bin, /sbin)",
+			    name);
+		else
+			say("%s: cannot be executed in the guest: %s", name, strerror(s->value));
+		return EXIT_CANNOT_EXECUTE;
+	}
+	if (s->value == ENOMEM)
+		say("the guest ran out of memory while it started; it had %llu MiB: give it more "
+		    "with --memory",
+		    mib);
+	else
+		say("the guest cannot be set up: %s: %s", res->text, strerror(s->value));
+	return EXIT_VMBOX_FAILED;
+}
+
+/* The last lines of the guest kernel, where they explain an end. */
+static void show_console(const struct run *r, const struct vmm_result *res)
+{
+	const char *p = res->console, *end;
+	size_t lines = 0, n = strlen(p), i;
+
+	if (r->options->verbose) /* shown already */
+		return;
+	if (!n) {
+		say("the guest kernel printed nothing");
+		return;
+	}
+	for (i = n; i && lines <= 12; i--)
+		lines += p[i - 1] == '\n' && i != n;
+	for (p += i ? i + 1 : 0; *p; p = end + !!*end) {
+		end = p + strcspn(p, "\n");
+		say("guest kernel: %.*s", (int)(end - p), p);
+	}
+}
+
+static bool console_says_no_memory(const struct vmm_result *res)
+{
+	return strstr(res->console, "Out of memory") || strstr(res->console, "out of memory") ||
+	       strstr(res->console, "deadlocked on memory");
+}
+
+static int report(const struct run *r, const struct vmm_result *res)
+{
+	switch (res->reason) {
+	case VMM_PROGRAM_ENDED:
+		return report_program(r, res);
+	case VMM_SETUP_FAILED:
+		say("the virtual machine cannot be made: %s", res->text);
+		break;
+	case VMM_DEVICE_BUSY:
+		say("%s: the CPU's virtualization is in use by another hypervisor: end its virtual "
+		    "machines or unload it (sudo modprobe -r kvm_amd)",
+		    r->options->device);
+		break;
+	case VMM_GUEST_PANIC:
+		if (console_says_no_memory(res))
+			say("the guest ran out of memory; it had %llu MiB: give it more with "
+			    "--memory",
+			    (unsigned long long)r->options->memory >> 20);
+		say("the guest kernel panicked:");
+		show_console(r, res);
+		break;
+	case VMM_GUEST_STOPPED:
+		say("the guest stopped before the program ended: %s", res->text);
+		show_console(r, res);
+		break;
+	case VMM_PROTOCOL:
+		say("the guest broke the channel protocol and was stopped: %s", res->text);
+		break;
+	case VMM_LOST_FS:
+		say("the file server of the guest is gone: its end of the channel closed");
+		break;
+	default:
+		say("the VMM process sent a result that makes no sense");
+	}
+	return EXIT_VMBOX_FAILED;
+}
+
+static void report_times(const struct run *r, const struct vmm_result *res, uint64_t vmm_start)
+{
+	double setup = (vmm_start - r->start_ns + res->entered_ns) / 1e6;
+	double boot = res->ready_ns ? (res->ready_ns - res->entered_ns) / 1e6 : 0;
+	double ran = res->ready_ns ? (res->ended_ns - res->ready_ns) / 1e6 : 0;
+
+	say("setup %.1f ms, guest boot %.1f ms, program %.1f ms, total %.1f ms", setup, boot, ran,
+	    (now_ns() - r->start_ns) / 1e6);
+}
+
+/* Reads the one result. False: the VMM is gone without one. */
+static bool read_result(const struct run *r, struct vmm_result *res)
+{
+	size_t fill = 0;
+	ssize_t n;
+
+	while (fill < sizeof(*res)) {
+		n = read(r->result, (char *)res + fill, sizeof(*res) - fill);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		fill += n;
+	}
+	res->text[sizeof(res->text) - 1] = 0;
+	res->console[sizeof(res->console) - 1] = 0;
+	make_printable(res->text, strlen(res->text));
+	return true;
+}
+
+/* Milliseconds until the time limit, or -1: none. */
+static int time_left(const struct run *r)
+{
+	uint64_t now = now_ns(), end = r->start_ns + r->options->timeout_ns;
+
+	if (!r->options->timeout_ns)
+		return -1;
+	if (end <= now)
+		return 0;
+	return (end - now) / 1000000 < 1000000 ? (int)((end - now + 999999) / 1000000) : 1000000;
+}
+
+/* Until there is a result, a signal or no time left. An exit code; -1: the VMM has ended. */
+static int wait_for_end(struct run *r)
+{
+	struct pollfd fds[] = { { .fd = r->result, .events = POLLIN },
+				{ .fd = r->signal_fd, .events = POLLIN } };
+	struct signalfd_siginfo info;
+
+	for (;;) {
+		int left = time_left(r);
+
+		if (!left) {
+			say("the time limit is over (--timeout): the program was ended");
+			return EXIT_TIMEOUT;
+		}
+		if (poll(fds, 2, left) < 0 && errno != EINTR) {
+			say("poll: %s", strerror(errno));
+			return EXIT_VMBOX_FAILED;
+		}
+		if (fds[0].revents) /* a result, or the end of the pipe */
+			return -1;
+		if ((fds[1].revents & POLLIN) &&
+		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info))
+			return 128 + (int)info.ssi_signo;
+	}
+}
+
+static int supervise(struct run *r)
+{
+	uint64_t vmm_start = now_ns();
+	struct vmm_result res;
+	bool have_result;
+	int code, status;
+
+	code = wait_for_end(r);
+	have_result = code < 0 && read_result(r, &res);
+	if (code < 0 && !have_result) {
+		/* Its descriptor is closed: it is dead or dying. Let it end by itself first. */
+		while (waitpid(r->vmm, &status, 0) < 0 && errno == EINTR)
+			;
+		r->vmm = 0;
+		say("the VMM process was lost: %s", signal_text(status));
+		code = EXIT_VMBOX_FAILED;
+	}
+	if (have_result) {
+		if (r->options->verbose)
+			report_times(r, &res, vmm_start);
+		code = report(r, &res);
+	}
+	return code;
+}
+
+static void block_signals(struct run *r)
+{
+	sigemptyset(&r->signals);
+	sigaddset(&r->signals, SIGINT);
+	sigaddset(&r->signals, SIGTERM);
+	sigaddset(&r->signals, SIGHUP);
+	sigaddset(&r->signals, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &r->signals, &r->old_signals);
+	r->signal_fd = signalfd(-1, &r->signals, SFD_CLOEXEC);
+}
+
+int launcher_run(const struct run_options *options)
+{
+	static struct run r;
+	char error[PATH_MAX + 256];
+	struct program program;
+	int code;
+
+	fill_standard_descriptors();
+	r.options = options;
+	r.start_ns = now_ns();
+	r.config.memory = options->memory;
+	r.config.verbose = options->verbose;
+	code = program_find(options->argv[0], &program, error, sizeof(error));
+	if (code) {
+		say("%s", error);
+		return code;
+	}
+	r.config.device = open_device(options->device);
+	if (r.config.device < 0 || map_file(options->guest_dir, "vmlinux", &r.config.kernel) ||
+	    map_file(options->guest_dir, "initrd", &r.config.initrd) || make_request(&r, &program))
+		return EXIT_VMBOX_FAILED;
+	block_signals(&r);
+	code = start_children(&r) ? EXIT_VMBOX_FAILED : supervise(&r);
+	reap(r.vmm);
+	reap(r.fs);
+	return code;
+}

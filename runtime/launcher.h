@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* `vmbox run`: prepares everything, starts the processes, waits, reports. */
+#ifndef VMBOX_LAUNCHER_H
+#define VMBOX_LAUNCHER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define EXIT_OUT_OF_MEMORY 122
+#define EXIT_TIMEOUT	   124
+#define EXIT_VMBOX_FAILED  125
+
+#define MAX_ENV 256
+
+struct run_options {
+	const char *device, *guest_dir;
+	const char *cwd;     /* NULL: the caller's */
+	uint64_t memory;     /* bytes */
+	uint64_t timeout_ns; /* 0: none */
+	bool verbose;
+	char *env[MAX_ENV + 1]; /* NAME or NAME=VALUE */
+	unsigned int nr_env;
+	char **argv; /* the program and its arguments */
+};
+
+/* The exit status of vmbox. */
+int launcher_run(const struct run_options *options);
+
+#endif

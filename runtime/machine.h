@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside the VMM process: the one machine, and who may touch what.
+ *
+ * Legend: (c) constant once the threads run, [m] lock, {v} vCPU thread only
+ */
+#ifndef VMBOX_MACHINE_H
+#define VMBOX_MACHINE_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "pic.h"
+#include "pit.h"
+#include "request.h"
+#include "ring.h"
+#include "vmm.h"
+
+/* Moves bytes between one ring and one descriptor, in a thread of its own. */
+struct pump {
+	struct machine *machine; /* (c) */
+	struct ring ring;	 /* its thread only, but for what pump_wake() looks at */
+	int fd;			 /* (c) */
+	bool is_fs;		 /* (c) the end of fd is the end of the VM */
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool woken;	/* [lock] */
+	bool finished;	/* [lock] nothing will be moved any more */
+	uint32_t moved; /* [lock] our counter, as far as bytes are out */
+};
+
+enum {
+	PUMP_STDIN,
+	PUMP_STDOUT,
+	PUMP_STDERR,
+	PUMP_FS_IN, /* from the server to the guest */
+	PUMP_FS_OUT,
+	NR_PUMPS
+};
+
+struct machine {
+	const struct vmm_config *config; /* (c) */
+	int vm, vcpu;			 /* (c) */
+	struct kvm_run *run;		 /* {v}, and immediate_exit by the signal handler */
+	uint8_t *ram, *region;		 /* (c) shared with the guest */
+	uint64_t start_ns;		 /* (c) */
+
+	pthread_mutex_t lock;
+	pthread_cond_t irq_cond; /* with lock: an interrupt is pending */
+	struct pic pic;		 /* [m] */
+	pthread_t vcpu_thread;	 /* (c) */
+	bool in_run;		 /* [m] the vCPU is in, or about to enter, KVM_RUN */
+
+	struct pit pit; /* {v} */
+	int timer;	/* (c) timerfd behind IRQ 0 */
+
+	struct ring console;	     /* {v} */
+	char tail[VMM_CONSOLE_TAIL]; /* {v} circular */
+	size_t tail_pos;	     /* {v} bytes ever */
+
+	struct ring control_in, control_out; /* control thread only */
+	pthread_mutex_t control_lock;
+	pthread_cond_t control_cond;
+	bool control_woken;	 /* [control_lock] */
+	atomic_bool powered_off; /* no STATUS comes any more */
+	atomic_uint_fast64_t entered_ns, ready_ns;
+
+	struct pump pumps[NR_PUMPS];
+};
+
+uint64_t machine_now(const struct machine *m);
+void machine_raise(struct machine *m, unsigned int irq);
+_Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
+			   const struct pvio_status *status, const char *text);
+void machine_take_console(struct machine *m);
+
+void pump_init(struct machine *m, unsigned int i, int fd, unsigned int channel,
+	       unsigned int direction);
+void *pump_thread(void *pump);
+void pump_wake(struct pump *p);
+void pump_drain(struct pump *p);
+
+void *control_thread(void *machine);
+void control_wake(struct machine *m);
+
+void *timer_thread(void *machine);
+_Noreturn void vcpu_loop(struct machine *m);
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Streams. One thread for each direction, because the caller's descriptors are
+ * shared with other processes: they must stay in blocking mode, and a read or
+ * write of them may block for as long as it likes without holding anything up.
+ * The only buffer is the ring, so back-pressure goes through to both ends.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "machine.h"
+
+void pump_init(struct machine *m, unsigned int i, int fd, unsigned int channel,
+	       unsigned int direction)
+{
+	struct pump *p = &m->pumps[i];
+
+	p->machine = m;
+	p->fd = fd;
+	p->is_fs = channel == PVIO_CH_9P;
+	ring_init(&p->ring, m->region, channel, direction);
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->cond, NULL);
+}
+
+/* The guest's doorbell: look at the ring again. */
+void pump_wake(struct pump *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->woken = true;
+	pthread_cond_broadcast(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void wait_for_guest(struct pump *p)
+{
+	pthread_mutex_lock(&p->lock);
+	while (!p->woken)
+		pthread_cond_wait(&p->cond, &p->lock);
+	p->woken = false;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void publish(struct pump *p, bool finished)
+{
+	pthread_mutex_lock(&p->lock);
+	p->moved = p->ring.pos;
+	p->finished = finished;
+	pthread_cond_broadcast(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* One read or write; bytes moved, or 0 at the end of the descriptor, whatever ended it. */
+static size_t move(struct pump *p, uint8_t *span, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = p->ring.to_host ? write(p->fd, span, len) : read(p->fd, span, len);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? 0 : n;
+}
+
+static void close_ring(struct pump *p)
+{
+	if (p->is_fs)
+		machine_end(p->machine, VMM_LOST_FS, NULL, "");
+	if (ring_close(&p->ring))
+		machine_raise(p->machine, PVIO_IRQ);
+}
+
+void *pump_thread(void *arg)
+{
+	struct pump *p = arg;
+	uint8_t *span;
+	size_t len;
+
+	for (;;) {
+		switch (ring_peek(&p->ring, &span, &len)) {
+		case RING_READY:
+			len = move(p, span, len);
+			if (!len) {
+				close_ring(p);
+				goto finished;
+			}
+			if (ring_advance(&p->ring, len))
+				machine_raise(p->machine, PVIO_IRQ);
+			publish(p, false);
+			break;
+		case RING_EMPTY:
+			wait_for_guest(p);
+			break;
+		case RING_CLOSED:
+			goto finished;
+		case RING_BROKEN:
+			machine_end(p->machine, VMM_PROTOCOL, NULL,
+				    "its ring counters are out of range");
+		}
+	}
+finished:
+	publish(p, true);
+	return NULL;
+}
+
+/* Waits until the bytes that the guest has put in so far are out, or nobody reads them. */
+void pump_drain(struct pump *p)
+{
+	uint32_t target = __atomic_load_n(&p->ring.shared->prod, __ATOMIC_ACQUIRE);
+
+	pthread_mutex_lock(&p->lock);
+	p->woken = true;
+	pthread_cond_broadcast(&p->cond);
+	while (!p->finished && (int32_t)(target - p->moved) > 0)
+		pthread_cond_wait(&p->cond, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+}

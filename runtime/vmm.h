@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The VMM process: one virtual machine, from its descriptors to its result. */
+#ifndef VMBOX_VMM_H
+#define VMBOX_VMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "boot.h"
+#include "vmbox/pvio.h"
+
+struct vmm_config {
+	int device;	 /* open KVM-API device; consumed */
+	int fs_sock;	 /* 9P stream to the file server; consumed */
+	int result;	 /* pipe: one struct vmm_result; consumed */
+	uint64_t memory; /* bytes */
+	struct blob kernel, initrd;
+	uint8_t *request; /* the RUN message */
+	size_t request_size;
+	bool verbose;
+};
+
+enum vmm_reason {
+	VMM_PROGRAM_ENDED = 1, /* status and text are guest-init's */
+	VMM_SETUP_FAILED,      /* text: the host would not */
+	VMM_DEVICE_BUSY,
+	VMM_GUEST_PANIC,
+	VMM_GUEST_STOPPED, /* reset, triple fault or power-off without a status; text: how */
+	VMM_PROTOCOL,	   /* text: what the guest did */
+	VMM_LOST_FS,	   /* the file server is gone */
+};
+
+#define VMM_CONSOLE_TAIL 2048
+
+/* Written whole, read by the launcher. All of it may be the guest's: text is printable. */
+struct vmm_result {
+	uint32_t reason;
+	struct pvio_status status;
+	char text[PVIO_STATUS_TEXT_MAX + 1];
+	char console[VMM_CONSOLE_TAIL + 1];	 /* the last lines of the guest kernel */
+	uint64_t entered_ns, ready_ns, ended_ns; /* since the VMM started; 0: never */
+};
+
+/* In a forked child with nothing but the config's descriptors and 0, 1, 2. */
+_Noreturn void vmm_main(const struct vmm_config *config);
+
+#endif
