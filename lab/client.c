@@ -23,7 +23,10 @@
 
 #include "wire.h"
 
-enum { LAB_GONE = 90, LAB_SILENT = 91 };
+enum {
+	LAB_GONE = 90,
+	LAB_SILENT = 91
+};
 
 extern char **environ;
 

@@ -175,8 +175,8 @@ bool lab_pump_round(struct lab_pump *p, int wake, int timeout_ms)
 
 	for (int i = 0; i < LAB_STREAMS; i++) {
 		struct lab_stream *s = &p->stream[i];
-		bool ready = s->source ? s->unacked < LAB_WINDOW && p->out_len < LAB_FRAME_MAX :
-					 s->len > 0;
+		bool ready = s->source ? s->unacked < LAB_WINDOW && p->out_len < LAB_FRAME_MAX
+				       : s->len > 0;
 
 		fds[i].fd = s->fd >= 0 && ready ? s->fd : -1;
 		fds[i].events = s->source ? POLLIN : POLLOUT;

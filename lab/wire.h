@@ -49,7 +49,13 @@ struct lab_run {
 };
 
 /* Streams. Terminal input is LAB_STDIN; its output has a stream of its own. */
-enum { LAB_STDIN, LAB_STDOUT, LAB_STDERR, LAB_TTY, LAB_STREAMS };
+enum {
+	LAB_STDIN,
+	LAB_STDOUT,
+	LAB_STDERR,
+	LAB_TTY,
+	LAB_STREAMS
+};
 
 struct lab_stream {
 	int fd; /* -1: closed here */

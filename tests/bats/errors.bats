@@ -1,0 +1,192 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Each error: its message, its exit status.
+load helpers
+
+# One line or more, each of the form role[pid]: what: why.
+is_message() {
+	[[ ${stderr_lines[0]} =~ ^[a-z0-9-]+(\[[0-9]+\])?:\ .+ ]]
+}
+
+@test "errors: no device" {
+	device=(--device /nonexistent/vmbox)
+	run --separate-stderr "$VMBOX" run --guest-dir "$GUEST" --device /nonexistent/vmbox /bin/true
+	show
+	[ "$status" -eq 125 ]
+	is_message
+	[[ $stderr == *"/nonexistent/vmbox"* ]]
+}
+
+@test "errors: no permission for the device" {
+	cp "$VMBOX" "$T/vmbox" && chmod 755 "$T" && chmod 600 /dev/vmbox
+	run --separate-stderr setpriv --reuid 65534 --regid 65534 --clear-groups "$T/vmbox" run --guest-dir "$GUEST" /bin/true
+	show
+	[ "$status" -eq 125 ]
+	is_message
+	[[ ${stderr,,} == *permission* ]]
+	[[ $stderr == *"/dev/vmbox"* ]]
+}
+
+kvm_reload() {
+	exec {hold}>&- || true
+	wait
+	rmmod kvm_amd kvm 2>/dev/null || true
+	[ -e /dev/vmbox ] || insmod "$TREE/build/kmod/vmbox.ko"
+}
+
+@test "errors: the CPU is held by another hypervisor" {
+	[ -z "${VMBOX_DEVICE-}" ] || skip "for /dev/vmbox only"
+	# Stock KVM turns SVM on with its first VM.
+	modprobe kvm-amd
+	mkfifo hold
+	"$GUESTS/holdvm" /dev/kvm <hold >held 3>&- &
+	exec {hold}>hold
+	eventually grep -q held held
+	vmbox /bin/true
+	kvm_reload
+	[ "$status" -eq 125 ]
+	is_message
+	[[ ${stderr,,} == *kvm* || ${stderr,,} == *busy* || ${stderr,,} == *hypervisor* ]]
+}
+
+@test "errors: not an ELF, not a script" {
+	echo "just text" >text && chmod +x text
+	vmbox ./text
+	[ "$status" -eq 126 ]
+	is_message
+	[[ $stderr == *text* ]]
+}
+
+@test "errors: not executable" {
+	printf '#!/bin/sh\n' >plain && chmod 644 plain
+	vmbox ./plain
+	[ "$status" -eq 126 ]
+	is_message
+}
+
+@test "errors: a directory" {
+	vmbox /usr/bin
+	[ "$status" -eq 126 ]
+	is_message
+}
+
+@test "errors: another architecture" {
+	vmbox "$GUESTS/hello_arm"
+	[ "$status" -eq 126 ]
+	is_message
+	[[ ${stderr,,} == *architecture* || ${stderr,,} == *machine* || ${stderr,,} == *arm* ]]
+}
+
+@test "errors: the script's interpreter is missing" {
+	printf '#!/no/such/interpreter\n' >script && chmod +x script
+	vmbox ./script
+	[ "$status" -eq 126 ] || [ "$status" -eq 127 ]
+	is_message
+}
+
+@test "errors: program not found" {
+	vmbox ./nosuch
+	[ "$status" -eq 127 ]
+	is_message
+	[[ $stderr == *nosuch* ]]
+}
+
+@test "errors: program not found in PATH" {
+	vmbox nosuch-program
+	[ "$status" -eq 127 ]
+	is_message
+}
+
+@test "errors: out of memory in the guest" {
+	vmbox --memory 128M "$GUESTS/eatmem"
+	[ "$status" -eq 122 ]
+	is_message
+	[[ ${stderr,,} == *memory* ]]
+	[[ $stderr == *128* ]]
+	[[ $stderr == *--memory* ]]
+}
+
+@test "errors: the guest kernel panics" {
+	mkdir guest
+	cp "$GUEST/vmlinux" guest/
+	echo "not an initrd" >guest/initrd
+	run --separate-stderr timeout 120 "$VMBOX" run --guest-dir guest "${device[@]}" /bin/true
+	show
+	[ "$status" -eq 125 ]
+	[[ $stderr == *"Kernel panic"* || ${stderr,,} == *"no working init"* || $stderr == *"VFS"* ]]
+	[[ ${stderr,,} == *"guest kernel"* ]]
+}
+
+@test "errors: no guest" {
+	run --separate-stderr timeout 120 "$VMBOX" run --guest-dir /nonexistent "${device[@]}" /bin/true
+	show
+	[ "$status" -eq 125 ]
+	is_message
+	[[ $stderr == */nonexistent* ]]
+}
+
+@test "errors: a guest kernel that is not one" {
+	mkdir guest
+	cp /bin/true guest/vmlinux
+	cp "$GUEST/initrd" guest/
+	run --separate-stderr timeout 120 "$VMBOX" run --guest-dir guest "${device[@]}" /bin/true
+	show
+	[ "$status" -eq 125 ]
+	is_message
+}
+
+# The process that has the vCPU.
+vmm_pid() {
+	local fd
+	for fd in /proc/[0-9]*/fd/*; do
+		case $(readlink "$fd" 2>/dev/null) in
+		anon_inode:*vcpu*)
+			echo "$fd" | cut -d/ -f3
+			return
+			;;
+		esac
+	done
+	return 1
+}
+
+@test "errors: the VMM is lost" {
+	start /bin/sh -c 'echo ready; sleep 100'
+	eventually grep -q ready out
+	kill -9 "$(vmm_pid)"
+	finish
+	[ "$status" -eq 125 ]
+	[ -s err ]
+}
+
+@test "errors: the file server is lost" {
+	start /bin/sh -c 'echo ready; sleep 4; exec /usr/bin/python3 -c "import json"'
+	eventually grep -q ready out
+	for exe in $(vmbox_processes); do
+		p=$(echo "$exe" | cut -d/ -f3)
+		[ "$p" = "$pid" ] || [ "$p" = "$(vmm_pid)" ] || kill -9 "$p"
+	done
+	finish
+	[ "$status" -eq 125 ]
+	[ -s err ]
+}
+
+@test "errors: unknown option" {
+	vmbox --nosuch /bin/true
+	[ "$status" -eq 125 ]
+	[[ $stderr == *nosuch* ]]
+}
+
+@test "errors: no program" {
+	vmbox
+	[ "$status" -eq 125 ]
+	[ -n "$stderr" ]
+}
+
+@test "errors: bad values of options" {
+	for bad in "--memory 12x" "--memory 0" "--memory 99999999G" "--timeout soon" "--timeout -1" "--env =x"; do
+		# shellcheck disable=SC2086
+		vmbox $bad /bin/true
+		[ "$status" -eq 125 ]
+		is_message
+	done
+}

@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+# For all Bats files. They run in the lab (scripts/test), against /dev/vmbox; with VMBOX_DEVICE
+# set, against that device.
+bats_require_minimum_version 1.5.0
+
+TREE=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
+VMBOX=$TREE/build/runtime/vmbox
+GUEST=$TREE/build/guest-init
+# shellcheck disable=SC2034 # used by the tests
+GUESTS=$TREE/build/tests/guests
+device=()
+[ -z "${VMBOX_DEVICE-}" ] || device=(--device "$VMBOX_DEVICE")
+command=("$VMBOX" run --guest-dir "$GUEST" "${device[@]}")
+
+# Runs vmbox with a limit in time: $status, $output, $stderr.
+vmbox() {
+	local flags=(--separate-stderr)
+	while [[ ${1-} == -[0-9]* ]]; do
+		flags+=("$1")
+		shift
+	done
+	run "${flags[@]}" timeout -k 5 "${LIMIT:-120}" "${command[@]}" "$@"
+	show
+}
+
+# The command and what it gave, shown by Bats when the test fails.
+show() {
+	echo "status $status"
+	echo "stdout: ${output:0:4000}"
+	echo "stderr: ${stderr:0:4000}"
+}
+
+# Starts vmbox in the background, with its streams in files: $pid. SIGINT is not ignored.
+start() {
+	env --default-signal=INT "${command[@]}" "$@" <"${STDIN:-/dev/null}" >"$T/out" 2>"$T/err" 3>&- &
+	pid=$!
+}
+
+# Waits until a command is true; 60 s.
+eventually() {
+	for _ in $(seq 600); do
+		if "$@"; then return 0; fi
+		sleep 0.1
+	done
+	echo "never true: $*"
+	head -c 2000 "$T/out" "$T/err" 2>/dev/null
+	return 1
+}
+
+# Waits for $pid: $status; fails when that takes over 10 s.
+finish() {
+	local began=$SECONDS
+	status=0
+	wait "$pid" || status=$?
+	echo "status $status, after $((SECONDS - began)) s"
+	head -c 2000 "$T/out" "$T/err"
+	[ $((SECONDS - began)) -le 10 ]
+}
+
+vmbox_processes() {
+	local exe
+	for exe in /proc/[0-9]*/exe; do
+		[[ $(readlink "$exe" 2>/dev/null) != "$VMBOX"* ]] || echo "$exe"
+	done
+}
+
+no_processes() {
+	[ -z "$(vmbox_processes)" ]
+}
+
+setup() {
+	T=$(mktemp -d "${BATS_TMPDIR:-/tmp}/t.XXXXXX")
+	cd "$T" || return
+	leftover_before=$(leftovers)
+}
+
+leftovers() {
+	find /tmp /run /dev/shm /var/tmp -maxdepth 1 -name '*vmbox*' 2>/dev/null | sort
+}
+
+# Nothing of vmbox may stay: no process, no file.
+teardown() {
+	local bad=0
+	for _ in $(seq 20); do
+		no_processes && break
+		sleep 0.1
+	done
+	if ! no_processes; then
+		echo "processes are left:"
+		# shellcheck disable=SC2046
+		ls -l $(vmbox_processes)
+		# shellcheck disable=SC2046
+		kill -9 $(vmbox_processes | cut -d/ -f3)
+		bad=1
+	fi
+	if [ "$(leftovers)" != "$leftover_before" ]; then
+		echo "files are left: $(leftovers)"
+		bad=1
+	fi
+	cd / && rm -rf "$T"
+	return $bad
+}
