@@ -26,6 +26,7 @@
 
 static struct machine machine;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_barrier_t arrived; /* all threads are past glibc's own start */
 
 uint64_t machine_now(const struct machine *m)
 {
@@ -223,6 +224,7 @@ static void *at_gate(void *arg)
 {
 	struct thread *t = arg;
 
+	pthread_barrier_wait(&arrived);
 	pthread_mutex_lock(&gate);
 	pthread_mutex_unlock(&gate);
 	return t->fn(t->arg);
@@ -240,12 +242,14 @@ static void start_threads(struct machine *m)
 	threads[i++] = (struct thread){ control_thread, m };
 	m->vcpu_thread = pthread_self();
 	pthread_mutex_lock(&gate);
+	pthread_barrier_init(&arrived, NULL, i + 1);
 	while (i--) {
 		int err = pthread_create(&id, NULL, at_gate, &threads[i]);
 
 		if (err)
 			setup_failed(m, "threads", err);
 	}
+	pthread_barrier_wait(&arrived);
 }
 
 static void make_channels(struct machine *m)
