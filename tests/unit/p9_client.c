@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The 9P client of the tests. Owns its socket and the server's process. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "p9_client.h"
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+void client_start(struct client *c, serve_fn *serve, const char *const *paths, size_t n)
+{
+	struct fs_export exports[16];
+	int socks[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks))
+		die("socketpair");
+	for (size_t i = 0; i < n; i++) {
+		exports[i].fd = open(paths[i], O_PATH | O_CLOEXEC);
+		if (exports[i].fd < 0)
+			die(paths[i]);
+	}
+	memset(c, 0, sizeof(*c));
+	c->sock = socks[0];
+	c->pid = fork();
+	if (c->pid < 0)
+		die("fork");
+	if (c->pid == 0) {
+		close(socks[0]);
+		serve(socks[1], exports, n);
+		_exit(0);
+	}
+	close(socks[1]);
+	for (size_t i = 0; i < n; i++)
+		close(exports[i].fd);
+}
+
+int client_stop(struct client *c)
+{
+	int status;
+
+	if (c->sock >= 0)
+		close(c->sock);
+	c->sock = -1;
+	if (waitpid(c->pid, &status, 0) != c->pid)
+		die("waitpid");
+	return status;
+}
+
+void client_begin(struct client *c, uint8_t type)
+{
+	c->w = (struct fs_writer){ .buf = c->out, .cap = sizeof(c->out) };
+	fs_put32(&c->w, 0);
+	fs_put8(&c->w, type);
+	fs_put16(&c->w, 1);
+}
+
+void client_send(struct client *c)
+{
+	struct fs_writer head = { .buf = c->out, .cap = 4 };
+	size_t at = 0;
+
+	fs_put32(&head, c->w.pos);
+	while (at < c->w.pos) {
+		ssize_t n = send(c->sock, c->out + at, c->w.pos - at, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return; /* the reply will not come either */
+		at += n;
+	}
+}
+
+static bool receive(struct client *c, uint8_t *to, size_t len)
+{
+	return !len || recv(c->sock, to, len, MSG_WAITALL) == (ssize_t)len;
+}
+
+int client_call(struct client *c)
+{
+	struct fs_reader head = { .at = c->in, .left = P9_HEADER };
+	uint32_t size;
+
+	client_send(c);
+	if (!receive(c, c->in, P9_HEADER))
+		return ECONNRESET;
+	size = fs_get32(&head);
+	c->type = fs_get8(&head);
+	if (size < P9_HEADER || size > sizeof(c->in) ||
+	    !receive(c, c->in + P9_HEADER, size - P9_HEADER)) {
+		fprintf(stderr, "a reply of %u bytes\n", size);
+		exit(1);
+	}
+	c->r = (struct fs_reader){ .at = c->in + P9_HEADER, .left = size - P9_HEADER };
+	return c->type == P9_RLERROR ? (int)fs_get32(&c->r) : 0;
+}
+
+bool client_ended(struct client *c)
+{
+	uint8_t byte;
+
+	return recv(c->sock, &byte, 1, 0) <= 0;
+}
+
+int client_version(struct client *c, uint32_t msize)
+{
+	client_begin(c, P9_TVERSION);
+	fs_put32(&c->w, msize);
+	fs_put_str(&c->w, "9P2000.L", 8);
+	return client_call(c);
+}
+
+int client_attach(struct client *c, uint32_t fid)
+{
+	client_begin(c, P9_TATTACH);
+	fs_put32(&c->w, fid);
+	fs_put32(&c->w, P9_NOFID);
+	fs_put_str(&c->w, "user", 4);
+	fs_put_str(&c->w, "", 0);
+	fs_put32(&c->w, 0);
+	return client_call(c);
+}
+
+int client_walk(struct client *c, uint32_t fid, uint32_t newfid, const char *path)
+{
+	struct fs_writer count;
+	uint16_t n = 0;
+
+	client_begin(c, P9_TWALK);
+	fs_put32(&c->w, fid);
+	fs_put32(&c->w, newfid);
+	count = c->w;
+	fs_put16(&c->w, 0);
+	while (path && *path) {
+		size_t len = strcspn(path, "/");
+
+		fs_put_str(&c->w, path, len);
+		n++;
+		path += len;
+		if (*path)
+			path++;
+	}
+	fs_put16(&count, n);
+	return client_call(c);
+}
+
+int client_open(struct client *c, uint32_t fid, uint32_t flags)
+{
+	client_begin(c, P9_TLOPEN);
+	fs_put32(&c->w, fid);
+	fs_put32(&c->w, flags);
+	return client_call(c);
+}
+
+int client_read(struct client *c, uint32_t fid, uint64_t offset, void *buf, uint32_t count)
+{
+	uint32_t n;
+	int err;
+
+	client_begin(c, P9_TREAD);
+	fs_put32(&c->w, fid);
+	fs_put64(&c->w, offset);
+	fs_put32(&c->w, count);
+	err = client_call(c);
+	if (err)
+		return -err;
+	n = fs_get32(&c->r);
+	if (n > count || n != c->r.left) {
+		fprintf(stderr, "Rread of %u bytes, %zu of them there\n", n, c->r.left);
+		exit(1);
+	}
+	memcpy(buf, c->r.at, n);
+	return n;
+}
+
+int client_simple(struct client *c, uint8_t type, uint32_t fid)
+{
+	client_begin(c, type);
+	fs_put32(&c->w, fid);
+	return client_call(c);
+}
+
+int client_clunk(struct client *c, uint32_t fid)
+{
+	return client_simple(c, P9_TCLUNK, fid);
+}
