@@ -33,12 +33,12 @@ static void size_set(struct lab_size size)
 }
 
 /* What changed on the machine since it was looked up here must be seen. */
-static void drop_dentries(void)
+static void drop_caches(void)
 {
 	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
 
 	if (fd >= 0) {
-		if (write(fd, "6", 1) < 0) /* 2, and 4: do not log it */
+		if (write(fd, "7", 1) < 0) /* all, and 4: do not log it */
 			perror("agent: drop_caches");
 		close(fd);
 	}
@@ -81,7 +81,7 @@ static void command_start(struct lab_pump *p, const char *payload, uint32_t len)
 	memcpy(&run, payload, sizeof(run));
 	strings = malloc(len);
 	memcpy(strings, payload + sizeof(run), len - sizeof(run));
-	drop_dentries();
+	drop_caches();
 	if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
 		abort();
 	if (run.tty_mask) {

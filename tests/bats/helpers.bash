@@ -58,11 +58,8 @@ finish() {
 	[ $((SECONDS - began)) -le 10 ]
 }
 
-vmbox_processes() {
-	local exe
-	for exe in /proc/[0-9]*/exe; do
-		[[ $(readlink "$exe" 2>/dev/null) != "$VMBOX"* ]] || echo "$exe"
-	done
+vmbox_processes() { # as /proc/PID/exe
+	find /proc -maxdepth 2 -name exe -lname "$VMBOX*" 2>/dev/null || true
 }
 
 no_processes() {
@@ -70,9 +67,9 @@ no_processes() {
 }
 
 setup() {
-	T=$(mktemp -d "${BATS_TMPDIR:-/tmp}/t.XXXXXX")
+	T=$(mktemp -d /tmp/t.XXXXXX)
 	cd "$T" || return
-	leftover_before=$(leftovers)
+	[ -n "${leftover_before-}" ] || leftover_before=$(leftovers)
 }
 
 leftovers() {
