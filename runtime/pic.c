@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Two 8259s, as far as an edge-triggered PC uses them: initialisation, masks,
- * fixed priority, specific and non-specific EOI, auto-EOI. Pure logic; the
- * caller has the lock. Intel 8259A data sheet (231468-003).
+ * fixed priority, specific and non-specific EOI, auto-EOI; and one line, the
+ * channels', that needs no EOI. Pure logic; the caller has the lock. Intel 8259A data sheet (231468-003).
  */
 #include <stddef.h>
 
 #include "pic.h"
+#include "vmbox/pvio.h"
 
 #define CASCADE_LINE  2
 #define ICW1	      0x10
@@ -18,7 +19,8 @@
 
 void pic_init(struct pic *pic)
 {
-	*pic = (struct pic){ .chip = { { .imr = 0xff }, { .imr = 0xff } } };
+	*pic = (struct pic){ .chip = { { .imr = 0xff, .auto_eoi_lines = 1 << PVIO_IRQ },
+				       { .imr = 0xff } } };
 }
 
 /* The line to serve next: 0 is the highest priority; 8: none. */
@@ -59,7 +61,7 @@ bool pic_pending(const struct pic *pic)
 static int acknowledge_chip(struct pic_chip *c, unsigned int line)
 {
 	c->irr &= ~(1 << line);
-	if (!c->auto_eoi)
+	if (!c->auto_eoi && !(c->auto_eoi_lines & (1 << line)))
 		c->isr |= 1 << line;
 	return c->vector_base + line;
 }
@@ -82,7 +84,8 @@ static void write_command(struct pic_chip *c, uint8_t value)
 	unsigned int i;
 
 	if (value & ICW1) {
-		*c = (struct pic_chip){ .vector_base = c->vector_base,
+		*c = (struct pic_chip){ .auto_eoi_lines = c->auto_eoi_lines,
+					.vector_base = c->vector_base,
 					.init_step = 2,
 					.needs_icw4 = value & ICW1_ICW4 };
 	} else if (value & OCW3) {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct pic_chip {
+	uint8_t auto_eoi_lines; /* fixed: these lines are never in service */
 	uint8_t irr, isr, imr;
 	uint8_t vector_base; /* ICW2 */
 	uint8_t init_step;   /* the ICW that is awaited on the data port; 0: none */

@@ -24,7 +24,8 @@
  *    peer's PVIO_WAITING is set. The owner of a flag clears it.
  *
  * Doorbells: the guest writes 32 bits to PVIO_PORT; the host raises PVIO_IRQ
- * (8259, edge). Neither says which ring moved: the receiver looks at all.
+ * (8259, edge, ended automatically: no EOI, so that an interrupt costs no exit
+ * beyond its delivery). Neither says which ring moved: the receiver looks at all.
  */
 #ifndef VMBOX_PVIO_H
 #define VMBOX_PVIO_H
