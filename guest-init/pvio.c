@@ -25,6 +25,7 @@
 #include <linux/fs.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/irq.h>
 #include <linux/miscdevice.h>
 #include <linux/mutex.h>
 #include <linux/panic_notifier.h>
@@ -34,6 +35,7 @@
 #include <linux/splice.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
+#include <asm/i8259.h>
 #include <vmbox/pvio.h>
 
 struct ring {
@@ -448,10 +450,35 @@ static int __init pvio_console_init(void)
 }
 console_initcall(pvio_console_init);
 
+static void timer_ack(struct irq_data *data)
+{
+	outb(0x60 + data->irq, PIC_MASTER_CMD); /* specific EOI */
+}
+
+/*
+ * Each access to the 8259 is an exit, and the usual handling makes four for one
+ * interrupt. The channels' line needs none, not even an EOI; the timer's, which
+ * is an edge too, needs only that.
+ */
+static void __init simplify_interrupts(void)
+{
+	static struct irq_chip timer_chip;
+	unsigned long flags;
+
+	timer_chip = i8259A_chip;
+	timer_chip.irq_mask_ack = NULL;
+	timer_chip.irq_ack = timer_ack;
+	local_irq_save(flags);
+	irq_set_chip_and_handler(0, &timer_chip, handle_edge_irq);
+	irq_set_handler(PVIO_IRQ, handle_simple_irq);
+	local_irq_restore(flags);
+}
+
 static int __init pvio_init(void)
 {
 	int i, err;
 
+	simplify_interrupts();
 	err = request_irq(PVIO_IRQ, pvio_interrupt, 0, "pvio", channels);
 	for (i = 0; !err && i < ARRAY_SIZE(channels); i++)
 		err = misc_register(&channels[i].misc);
