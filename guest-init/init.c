@@ -11,7 +11,7 @@
  *  4. Reap until the program ends, send STATUS, power off.
  *
  * The program gets neither the control channel nor the file server's: both open
- * once per boot, are close-on-exec, and have no node any more. The capabilities
+ * once per boot, are close-on-exec, and have no node in its view. The capabilities
  * by which root could reach into PID 1 or end the machine leave its bounding set.
  */
 #include <errno.h>
