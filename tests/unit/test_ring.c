@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host's half of a ring against a guest that keeps the protocol, and
+ * against one that writes whatever it likes into the shared page. The region
+ * is a heap block of the exact size: ASan sees any step outside of it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../runtime/ring.h"
+#include "check.h"
+
+static uint8_t *region;
+
+static struct pvio_ring *shared(unsigned int ch, unsigned int dir)
+{
+	return &((struct pvio_header *)region)->ring[ch][dir];
+}
+
+static void fresh(void)
+{
+	free(region);
+	region = calloc(1, PVIO_REGION_SIZE);
+}
+
+static void test_bytes_come_out_as_they_went_in(void)
+{
+	struct pvio_ring *s;
+	struct ring r;
+	uint32_t in = 0xfffffff0, out = in, total = 0;
+	uint8_t *span;
+	size_t len;
+
+	fresh();
+	ring_init(&r, region, PVIO_CH_STDOUT, PVIO_TO_HOST);
+	s = shared(PVIO_CH_STDOUT, PVIO_TO_HOST);
+	s->prod = s->cons = r.pos = in; /* near the wrap of the counters */
+	while (total < 1000000) {
+		uint32_t n = random() % (PVIO_RING_SIZE - (in - out) + 1);
+
+		while (n--) {
+			region[PVIO_RING_OFFSET(PVIO_CH_STDOUT, PVIO_TO_HOST) +
+			       (in & (PVIO_RING_SIZE - 1))] = in * 7;
+			in++;
+		}
+		s->prod = in;
+		while (ring_peek(&r, &span, &len) == RING_READY) {
+			size_t take = 1 + random() % len, i;
+
+			for (i = 0; i < take; i++)
+				if (span[i] != (uint8_t)((out + i) * 7))
+					CHECK(!"wrong byte");
+			ring_advance(&r, take);
+			out += take;
+			total += take;
+			CHECK_EQ(s->cons, out);
+			if (!(random() % 4))
+				break;
+		}
+	}
+}
+
+static void test_waiting_and_doorbell(void)
+{
+	struct pvio_ring *s;
+	struct ring r;
+	uint8_t *span;
+	size_t len;
+
+	fresh();
+	ring_init(&r, region, PVIO_CH_STDOUT, PVIO_TO_HOST);
+	s = shared(PVIO_CH_STDOUT, PVIO_TO_HOST);
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_EMPTY);
+	CHECK_EQ(s->cons_flags, PVIO_WAITING);
+	s->prod = 10;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_READY);
+	CHECK_EQ(len, 10);
+	CHECK_EQ(s->cons_flags, 0);
+	CHECK(!ring_advance(&r, 4));
+	s->prod_flags = PVIO_WAITING;
+	CHECK(ring_advance(&r, 6));
+	s->prod_flags = PVIO_CLOSED;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_CLOSED);
+}
+
+static void test_end_of_file_comes_after_the_bytes(void)
+{
+	struct pvio_ring *s;
+	struct ring r;
+	uint8_t *span;
+	size_t len;
+
+	fresh();
+	ring_init(&r, region, PVIO_CH_STDOUT, PVIO_TO_HOST);
+	s = shared(PVIO_CH_STDOUT, PVIO_TO_HOST);
+	s->prod = 3;
+	s->prod_flags = PVIO_CLOSED;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_READY);
+	CHECK_EQ(len, 3);
+	ring_advance(&r, 3);
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_CLOSED);
+
+	ring_init(&r, region, PVIO_CH_STDIN, PVIO_TO_GUEST);
+	s = shared(PVIO_CH_STDIN, PVIO_TO_GUEST);
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_READY);
+	CHECK_EQ(len, PVIO_RING_SIZE);
+	ring_advance(&r, len);
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_EMPTY);
+	s->cons_flags = PVIO_CLOSED; /* nobody reads: no use filling it */
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_CLOSED);
+	ring_close(&r);
+	CHECK(s->prod_flags & PVIO_CLOSED);
+}
+
+static void test_impossible_counters_are_seen(void)
+{
+	struct ring r;
+	uint8_t *span;
+	size_t len;
+
+	fresh();
+	ring_init(&r, region, PVIO_CH_9P, PVIO_TO_HOST);
+	shared(PVIO_CH_9P, PVIO_TO_HOST)->prod = PVIO_RING_SIZE + 1;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_BROKEN);
+	ring_init(&r, region, PVIO_CH_9P, PVIO_TO_GUEST);
+	shared(PVIO_CH_9P, PVIO_TO_GUEST)->cons = 1; /* read what was never written */
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_BROKEN);
+}
+
+/* Any contents of the header at any time: spans stay inside the ring. */
+static void test_hostile_header(void)
+{
+	struct ring rings[PVIO_NR_CHANNELS][2];
+	unsigned int ch, dir, i, j;
+	uint8_t *span;
+	size_t len;
+
+	fresh();
+	for (ch = 0; ch < PVIO_NR_CHANNELS; ch++)
+		for (dir = 0; dir < 2; dir++)
+			ring_init(&rings[ch][dir], region, ch, dir);
+	for (i = 0; i < 300000; i++) {
+		uint32_t *words = (uint32_t *)region;
+		struct ring *r;
+
+		ch = random() % PVIO_NR_CHANNELS;
+		dir = random() % 2;
+		r = &rings[ch][dir];
+		for (j = 0; j < 3; j++)
+			words[random() % (sizeof(struct pvio_header) / 4)] =
+				random() * 2 + random() % 2;
+		if (random() % 2)
+			*(dir ? &r->shared->prod : &r->shared->cons) =
+				r->pos + (dir ? 1 : -1) * (random() % (PVIO_RING_SIZE + 2));
+		if (ring_peek(r, &span, &len) != RING_READY)
+			continue;
+		CHECK(len >= 1 && len <= PVIO_RING_SIZE);
+		CHECK(span >= r->data && span + len <= r->data + PVIO_RING_SIZE);
+		memset(span, 0, len);
+		ring_advance(r, 1 + random() % len);
+	}
+}
+
+int main(void)
+{
+	srandom(1);
+	test_bytes_come_out_as_they_went_in();
+	test_waiting_and_doorbell();
+	test_end_of_file_comes_after_the_bytes();
+	test_impossible_counters_are_seen();
+	test_hostile_header();
+	free(region);
+	return check_failed;
+}
