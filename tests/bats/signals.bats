@@ -66,7 +66,7 @@ terminal() { # python that has the terminal `m` and the child `pid`
 }
 
 @test "signals: two at once" {
-	start /bin/sh -c 'echo ready; read x; exit 1'
+	start /bin/sleep 1000
 	first=$pid
 	timeout 60 "${command[@]}" /bin/sh -c 'exit 2' || [ $? -eq 2 ]
 	kill "$first"
