@@ -4,7 +4,7 @@
  * Theory of operation: AMD APM vol 2 chapter 15.
  *
  * Everything that can exit does, but: RDTSC (offset by the VMCB), PUSHF, POPF,
- * IRET, INTn, RSM, PAUSE, stores and loads of descriptor-table registers,
+ * IRET, INTn, INT1, RSM, PAUSE, stores and loads of descriptor-table registers,
  * CR8 (virtual: V_INTR_MASKING), reads of CR0 while it is what the guest wrote,
  * exceptions other than #DB, #PF, #AC and #MC, and the MSRs in open_msrs[].
  *
@@ -104,7 +104,6 @@ static const u32 intercepts[] = {
 	INTERCEPT_CLGI,
 	INTERCEPT_SKINIT,
 	INTERCEPT_RDTSCP,
-	INTERCEPT_ICEBP,
 	INTERCEPT_WBINVD,
 	INTERCEPT_MONITOR,
 	INTERCEPT_MWAIT,
@@ -138,9 +137,9 @@ static const struct {
 	{ SVM_EXIT_SHUTDOWN, SVM_EXIT_SHUTDOWN, EXIT_SHUTDOWN },
 	{ SVM_EXIT_INVLPGA, SVM_EXIT_INVLPGA, EXIT_UNDEFINED },
 	{ SVM_EXIT_RDPMC, SVM_EXIT_RDPMC, EXIT_UNDEFINED },
-	{ SVM_EXIT_VMRUN, SVM_EXIT_ICEBP, EXIT_UNDEFINED },
+	{ SVM_EXIT_VMRUN, SVM_EXIT_RDTSCP, EXIT_UNDEFINED },
 	{ SVM_EXIT_MONITOR, SVM_EXIT_RDPRU, EXIT_UNDEFINED },
-	{ SVM_EXIT_INVPCID, SVM_EXIT_INVPCID, EXIT_UNDEFINED },
+	{ 0xa0, 0xa4, EXIT_UNDEFINED }, /* INVLPGB, its illegal form, INVPCID, MCOMMIT, TLBSYNC */
 };
 
 static void set_intercept(struct vmcb *vmcb, u32 bit, bool on)

@@ -24,20 +24,31 @@ static long ioctl_run(void *object, unsigned long arg)
 	return arg ? -EINVAL : vmbox_vcpu_run(object);
 }
 
-/* The GPRs of the KVM API, in the order of enum vmbox_reg. */
-#define REGS(OP)                                                                               \
-	OP(rax, 0)                                                                             \
-	OP(rcx, 1) OP(rdx, 2) OP(rbx, 3) OP(rsp, 4) OP(rbp, 5) OP(rsi, 6) OP(rdi, 7) OP(r8, 8) \
-		OP(r9, 9) OP(r10, 10) OP(r11, 11) OP(r12, 12) OP(r13, 13) OP(r14, 14) OP(r15, 15)
+/* Where the KVM API has each register of enum vmbox_reg. */
+static const size_t reg_offsets[NR_REGS] = {
+	offsetof(struct kvm_regs, rax), offsetof(struct kvm_regs, rcx),
+	offsetof(struct kvm_regs, rdx), offsetof(struct kvm_regs, rbx),
+	offsetof(struct kvm_regs, rsp), offsetof(struct kvm_regs, rbp),
+	offsetof(struct kvm_regs, rsi), offsetof(struct kvm_regs, rdi),
+	offsetof(struct kvm_regs, r8),	offsetof(struct kvm_regs, r9),
+	offsetof(struct kvm_regs, r10), offsetof(struct kvm_regs, r11),
+	offsetof(struct kvm_regs, r12), offsetof(struct kvm_regs, r13),
+	offsetof(struct kvm_regs, r14), offsetof(struct kvm_regs, r15),
+};
+
+static u64 *api_reg(struct kvm_regs *regs, int i)
+{
+	return (void *)regs + reg_offsets[i];
+}
 
 static long ioctl_get_regs(void *object, unsigned long arg)
 {
 	struct vmbox_vcpu *vcpu = object;
 	struct kvm_regs regs = { .rip = vcpu->state.rip, .rflags = vcpu->state.rflags };
+	int i;
 
-#define GET(name, i) regs.name = vcpu->state.gpr[i];
-	REGS(GET)
-#undef GET
+	for (i = 0; i < NR_REGS; i++)
+		*api_reg(&regs, i) = vcpu->state.gpr[i];
 	return copy_to_user((void __user *)arg, &regs, sizeof(regs)) ? -EFAULT : 0;
 }
 
@@ -45,14 +56,14 @@ static long ioctl_set_regs(void *object, unsigned long arg)
 {
 	struct vmbox_vcpu *vcpu = object;
 	struct kvm_regs regs;
+	int i;
 
 	if (copy_from_user(&regs, (void __user *)arg, sizeof(regs)))
 		return -EFAULT;
 	if (regs.rflags & ~(u64)GUEST_RFLAGS)
 		return -EINVAL;
-#define SET(name, i) vcpu->state.gpr[i] = regs.name;
-	REGS(SET)
-#undef SET
+	for (i = 0; i < NR_REGS; i++)
+		vcpu->state.gpr[i] = *api_reg(&regs, i);
 	vcpu->state.rip = regs.rip;
 	vcpu->state.rflags = regs.rflags | X86_EFLAGS_FIXED;
 	vcpu->exception.kind = EVENT_NONE;
