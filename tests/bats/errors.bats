@@ -161,10 +161,14 @@ vmm_pid() {
 @test "errors: the file server is lost" {
 	start /bin/sh -c 'echo ready; sleep 4; exec /usr/bin/python3 -c "import json"'
 	eventually grep -q ready out
+	vmm=$(vmm_pid)
+	server=
 	for exe in $(vmbox_processes); do
 		p=$(echo "$exe" | cut -d/ -f3)
-		[ "$p" = "$pid" ] || [ "$p" = "$(vmm_pid)" ] || kill -9 "$p"
+		[ "$p" = "$pid" ] || [ "$p" = "$vmm" ] || server=$p
 	done
+	[ -n "$server" ]
+	kill -9 "$server"
 	finish
 	[ "$status" -eq 125 ]
 	[ -s err ]
