@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Keeps 0, 1, 2 and @keep, closes the rest; dies with the parent. -errno on failure. */
+/* Keeps 0, 1, 2 and @keep, closes the rest. -errno on failure. */
 int confine_begin(const int *keep, size_t n);
 /* No new descriptor, no privilege, only the system calls of the run. All threads. -errno. */
 int confine_finish(int vcpu);

@@ -13,12 +13,12 @@
 #include <linux/kvm.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,6 +29,7 @@
 #include "fs.h"
 #include "launcher.h"
 #include "program.h"
+#include "report.h"
 #include "request.h"
 #include "view.h"
 #include "vmm.h"
@@ -43,20 +44,6 @@ struct run {
 	int result, signal_fd;
 	uint64_t start_ns;
 };
-
-static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void say(const char *fmt, ...)
-{
-	char line[4096];
-	va_list args;
-	int n;
-
-	va_start(args, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	dprintf(2, "vmbox: %s%s", line, n > 0 && line[strlen(line) - 1] == '\n' ? "" : "\n");
-}
 
 static uint64_t now_ns(void)
 {
@@ -222,17 +209,17 @@ static void fill_standard_descriptors(void)
 
 /* ---- the children ---- */
 
-/* In the child: no signal of the terminal's, none of the launcher's mask. */
+/* In the child: dies with us; no signal of the terminal's, none of the launcher's mask. */
 static pid_t fork_child(struct run *r)
 {
 	pid_t parent = getpid(), child = fork();
 
 	if (child)
 		return child;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+		_exit(EXIT_VMBOX_FAILED);
 	setsid();
 	sigprocmask(SIG_SETMASK, &r->old_signals, NULL);
-	if (getppid() != parent)
-		_exit(EXIT_VMBOX_FAILED);
 	return 0;
 }
 
@@ -275,150 +262,23 @@ static int reap(pid_t child)
 	return status;
 }
 
-/* ---- the outcome ---- */
-
-static const char *signal_text(int status)
+/* The wait status of @child, which is lost: it gets a second to end by itself; -1: it did not. */
+static int collect(pid_t *child)
 {
-	static char text[64];
+	pid_t pid = *child;
+	int status, i;
 
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		return "it made a system call that it may not make (SIGSYS): the guest may have "
-		       "broken into it";
-	if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text), "killed by signal %d (%s)", WTERMSIG(status),
-			 strsignal(WTERMSIG(status)));
-	else
-		snprintf(text, sizeof(text), "it exited with status %d", WEXITSTATUS(status));
-	return text;
-}
-
-static int report_program(const struct run *r, const struct vmm_result *res)
-{
-	const struct pvio_status *s = &res->status;
-	const char *name = r->options->argv[0];
-	unsigned long long mib = r->options->memory >> 20;
-
-	if (s->flags & PVIO_STATUS_OOM)
-		say("the guest ran out of memory and killed a process; it had %llu MiB: give it "
-		    "more with --memory",
-		    mib);
-	switch (s->kind) {
-	case PVIO_EXITED:
-		return s->value;
-	case PVIO_SIGNALED:
-		if ((s->flags & PVIO_STATUS_OOM) && s->value == SIGKILL)
-			return EXIT_OUT_OF_MEMORY;
-		return 128 + s->value;
-	case PVIO_EXEC_FAILED:
-		if (s->value == ENOENT)
-			say("%s: cannot be executed in the guest: its interpreter or loader is not "
-			    "among what the guest sees (/usr, /lib*, /bin, /sbin)",
-			    name);
-		else
-			say("%s: cannot be executed in the guest: %s", name, strerror(s->value));
-		return EXIT_CANNOT_EXECUTE;
+	*child = 0;
+	for (i = 0; i < 100; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		usleep(10000);
 	}
-	if (s->value == ENOMEM)
-		say("the guest ran out of memory while it started; it had %llu MiB: give it more "
-		    "with --memory",
-		    mib);
-	else
-		say("the guest cannot be set up: %s: %s", res->text, strerror(s->value));
-	return EXIT_VMBOX_FAILED;
+	reap(pid);
+	return -1;
 }
 
-/* The last lines of the guest kernel, where they explain an end. */
-static void show_console(const struct run *r, const struct vmm_result *res)
-{
-	const char *p = res->console, *end;
-	size_t lines = 0, n = strlen(p), i;
-
-	if (r->options->verbose) /* shown already */
-		return;
-	if (!n) {
-		say("the guest kernel printed nothing");
-		return;
-	}
-	for (i = n; i && lines <= 12; i--)
-		lines += p[i - 1] == '\n' && i != n;
-	for (p += i ? i + 1 : 0; *p; p = end + !!*end) {
-		end = p + strcspn(p, "\n");
-		say("guest kernel: %.*s", (int)(end - p), p);
-	}
-}
-
-static bool console_says_no_memory(const struct vmm_result *res)
-{
-	return strstr(res->console, "Out of memory") || strstr(res->console, "out of memory") ||
-	       strstr(res->console, "deadlocked on memory");
-}
-
-static int report(const struct run *r, const struct vmm_result *res)
-{
-	switch (res->reason) {
-	case VMM_PROGRAM_ENDED:
-		return report_program(r, res);
-	case VMM_SETUP_FAILED:
-		say("the virtual machine cannot be made: %s", res->text);
-		break;
-	case VMM_DEVICE_BUSY:
-		say("%s: the CPU's virtualization is in use by another hypervisor: end its virtual "
-		    "machines or unload it (sudo modprobe -r kvm_amd)",
-		    r->options->device);
-		break;
-	case VMM_GUEST_PANIC:
-		if (console_says_no_memory(res))
-			say("the guest ran out of memory; it had %llu MiB: give it more with "
-			    "--memory",
-			    (unsigned long long)r->options->memory >> 20);
-		say("the guest kernel panicked:");
-		show_console(r, res);
-		break;
-	case VMM_GUEST_STOPPED:
-		say("the guest stopped before the program ended: %s", res->text);
-		show_console(r, res);
-		break;
-	case VMM_PROTOCOL:
-		say("the guest broke the channel protocol and was stopped: %s", res->text);
-		break;
-	case VMM_LOST_FS:
-		say("the file server of the guest is gone: its end of the channel closed");
-		break;
-	default:
-		say("the VMM process sent a result that makes no sense");
-	}
-	return EXIT_VMBOX_FAILED;
-}
-
-static void report_times(const struct run *r, const struct vmm_result *res, uint64_t vmm_start)
-{
-	double setup = (vmm_start - r->start_ns + res->entered_ns) / 1e6;
-	double boot = res->ready_ns ? (res->ready_ns - res->entered_ns) / 1e6 : 0;
-	double ran = res->ready_ns ? (res->ended_ns - res->ready_ns) / 1e6 : 0;
-
-	say("setup %.1f ms, guest boot %.1f ms, program %.1f ms, total %.1f ms", setup, boot, ran,
-	    (now_ns() - r->start_ns) / 1e6);
-}
-
-/* Reads the one result. False: the VMM is gone without one. */
-static bool read_result(const struct run *r, struct vmm_result *res)
-{
-	size_t fill = 0;
-	ssize_t n;
-
-	while (fill < sizeof(*res)) {
-		n = read(r->result, (char *)res + fill, sizeof(*res) - fill);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		fill += n;
-	}
-	res->text[sizeof(res->text) - 1] = 0;
-	res->console[sizeof(res->console) - 1] = 0;
-	make_printable(res->text, strlen(res->text));
-	return true;
-}
+/* ---- waiting ---- */
 
 /* Milliseconds until the time limit, or -1: none. */
 static int time_left(const struct run *r)
@@ -432,53 +292,72 @@ static int time_left(const struct run *r)
 	return (end - now) / 1000000 < 1000000 ? (int)((end - now + 999999) / 1000000) : 1000000;
 }
 
-/* Until there is a result, a signal or no time left. An exit code; -1: the VMM has ended. */
-static int wait_for_end(struct run *r)
+enum outcome {
+	HAVE_RESULT,
+	VMM_GONE,   /* without a result */
+	ENDED_HERE, /* by a signal or the time limit: with an exit code */
+};
+
+/* Never waits for the VMM alone: signals and the time limit hold whatever it does. */
+static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *code)
 {
 	struct pollfd fds[] = { { .fd = r->result, .events = POLLIN },
 				{ .fd = r->signal_fd, .events = POLLIN } };
 	struct signalfd_siginfo info;
+	size_t fill = 0;
+	ssize_t n;
 
-	for (;;) {
+	while (fill < sizeof(*res)) {
 		int left = time_left(r);
 
 		if (!left) {
 			say("the time limit is over (--timeout): the program was ended");
-			return EXIT_TIMEOUT;
+			*code = EXIT_TIMEOUT;
+			return ENDED_HERE;
 		}
-		if (poll(fds, 2, left) < 0 && errno != EINTR) {
+		if (poll(fds, 2, left) < 0) {
+			if (errno == EINTR)
+				continue;
 			say("poll: %s", strerror(errno));
-			return EXIT_VMBOX_FAILED;
+			*code = EXIT_VMBOX_FAILED;
+			return ENDED_HERE;
 		}
-		if (fds[0].revents) /* a result, or the end of the pipe */
-			return -1;
 		if ((fds[1].revents & POLLIN) &&
-		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info))
-			return 128 + (int)info.ssi_signo;
+		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+			*code = 128 + (int)info.ssi_signo;
+			return ENDED_HERE;
+		}
+		if (!fds[0].revents)
+			continue;
+		n = read(r->result, (char *)res + fill, sizeof(*res) - fill);
+		if (n <= 0)
+			return VMM_GONE;
+		fill += n;
 	}
+	return HAVE_RESULT;
 }
 
 static int supervise(struct run *r)
 {
 	uint64_t vmm_start = now_ns();
 	struct vmm_result res;
-	bool have_result;
-	int code, status;
+	int code;
 
-	code = wait_for_end(r);
-	have_result = code < 0 && read_result(r, &res);
-	if (code < 0 && !have_result) {
-		/* Its descriptor is closed: it is dead or dying. Let it end by itself first. */
-		while (waitpid(r->vmm, &status, 0) < 0 && errno == EINTR)
-			;
-		r->vmm = 0;
-		say("the VMM process was lost: %s", signal_text(status));
-		code = EXIT_VMBOX_FAILED;
-	}
-	if (have_result) {
+	/* Only the VMM holds the program's streams now: one that it closes is closed. */
+	close(0);
+	close(1);
+	switch (wait_for_end(r, &res, &code)) {
+	case HAVE_RESULT:
+		report_sanitize(&res);
 		if (r->options->verbose)
-			report_times(r, &res, vmm_start);
-		code = report(r, &res);
+			report_times(&res, vmm_start - r->start_ns, now_ns() - r->start_ns);
+		if (res.reason == VMM_LOST_FS)
+			return report_lost("file server", collect(&r->fs));
+		return report_result(r->options, &res);
+	case VMM_GONE:
+		return report_lost("VMM", collect(&r->vmm));
+	case ENDED_HERE:
+		break;
 	}
 	return code;
 }
@@ -492,6 +371,7 @@ static void block_signals(struct run *r)
 	sigaddset(&r->signals, SIGQUIT);
 	sigprocmask(SIG_BLOCK, &r->signals, &r->old_signals);
 	r->signal_fd = signalfd(-1, &r->signals, SFD_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN); /* a message that nobody reads is no reason to die */
 }
 
 int launcher_run(const struct run_options *options)

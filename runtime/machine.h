@@ -25,9 +25,10 @@ struct pump {
 	bool is_fs;		 /* (c) the end of fd is the end of the VM */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool woken;	/* [lock] */
-	bool finished;	/* [lock] nothing will be moved any more */
-	uint32_t moved; /* [lock] our counter, as far as bytes are out */
+	bool woken;	  /* [lock] */
+	bool finished;	  /* [lock] nothing will be moved any more */
+	uint32_t moved;	  /* [lock] our counter, as far as bytes are out */
+	atomic_int error; /* errno that made the descriptor lose bytes */
 };
 
 enum {

@@ -10,6 +10,7 @@
 
 #define PORT_CHANNEL0 0x40
 #define PORT_CONTROL  0x43
+#define MIN_PERIOD_NS 200000 /* a guest must not keep the timer's thread busy; KVM's is the same */
 
 static uint64_t ticks_to_ns(uint64_t ticks)
 {
@@ -38,6 +39,8 @@ static void load(struct pit *pit, uint16_t value, uint64_t now_ns, struct pit_ti
 	pit->count = value ? value : 65536;
 	pit->start_ns = now_ns;
 	*timer = (struct pit_timer){ .changed = true, .first_ns = ticks_to_ns(pit->count) };
+	if (is_periodic(pit) && timer->first_ns < MIN_PERIOD_NS)
+		timer->first_ns = MIN_PERIOD_NS;
 	if (is_periodic(pit))
 		timer->period_ns = timer->first_ns;
 }

@@ -3,9 +3,12 @@
  * Streams. One thread for each direction, because the caller's descriptors are
  * shared with other processes: they must stay in blocking mode, and a read or
  * write of them may block for as long as it likes without holding anything up.
- * The only buffer is the ring, so back-pressure goes through to both ends.
+ * A descriptor that somebody has made non-blocking is polled, not changed. The
+ * only buffer is the ring, so back-pressure goes through to both ends. A stream
+ * that ended is closed here, so that its other end sees that at once.
  */
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "machine.h"
@@ -50,15 +53,29 @@ static void publish(struct pump *p, bool finished)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* One read or write; bytes moved, or 0 at the end of the descriptor, whatever ended it. */
-static size_t move(struct pump *p, uint8_t *span, size_t len)
+/* One read or write, however long it takes. Bytes moved, 0 at the end of file, or -errno. */
+static ssize_t move(struct pump *p, uint8_t *span, size_t len)
 {
-	ssize_t n;
+	struct pollfd ready = { .fd = p->fd, .events = p->ring.to_host ? POLLOUT : POLLIN };
 
-	do
-		n = p->ring.to_host ? write(p->fd, span, len) : read(p->fd, span, len);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? 0 : n;
+	for (;;) {
+		ssize_t n = p->ring.to_host ? write(p->fd, span, len) : read(p->fd, span, len);
+
+		if (n >= 0)
+			return n;
+		if (errno == EAGAIN)
+			poll(&ready, 1, -1);
+		else if (errno != EINTR)
+			return -errno;
+	}
+}
+
+/* Is @err more than a reader that left, or a stdin that was never one to read? */
+static bool loses_bytes(const struct pump *p, int err)
+{
+	if (p->ring.to_host)
+		return err != EPIPE && err != ECONNRESET;
+	return err != EBADF && err != EISDIR;
 }
 
 static void close_ring(struct pump *p)
@@ -74,16 +91,19 @@ void *pump_thread(void *arg)
 	struct pump *p = arg;
 	uint8_t *span;
 	size_t len;
+	ssize_t n;
 
 	for (;;) {
 		switch (ring_peek(&p->ring, &span, &len)) {
 		case RING_READY:
-			len = move(p, span, len);
-			if (!len) {
+			n = move(p, span, len);
+			if (n <= 0) {
+				if (n && loses_bytes(p, -n))
+					p->error = -n;
 				close_ring(p);
 				goto finished;
 			}
-			if (ring_advance(&p->ring, len))
+			if (ring_advance(&p->ring, n))
 				machine_raise(p->machine, PVIO_IRQ);
 			publish(p, false);
 			break;
@@ -98,6 +118,8 @@ void *pump_thread(void *arg)
 		}
 	}
 finished:
+	if (p->fd == 0 || p->fd == 1) /* stderr is for messages too */
+		close(p->fd);
 	publish(p, true);
 	return NULL;
 }

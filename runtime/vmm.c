@@ -55,6 +55,7 @@ _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 {
 	static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
 	static struct vmm_result result;
+	unsigned int i;
 	ssize_t n;
 
 	pthread_mutex_lock(&once); /* never unlocked */
@@ -66,6 +67,8 @@ _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 	result.entered_ns = m->entered_ns;
 	result.ready_ns = m->ready_ns;
 	result.ended_ns = machine_now(m);
+	for (i = 0; i < 3; i++)
+		result.stream_error[i] = m->pumps[PUMP_STDIN + i].error;
 	n = write(m->config->result, &result, sizeof(result)); /* fits into the pipe's buffer */
 	_exit(n == sizeof(result) ? 0 : 1);
 }
@@ -78,13 +81,30 @@ static _Noreturn void setup_failed(struct machine *m, const char *what, int err)
 	machine_end(m, VMM_SETUP_FAILED, NULL, text);
 }
 
+/* For --verbose. A stderr that is gone changes nothing. */
+static void show_console(const struct machine *m, const char *line, size_t len)
+{
+	ssize_t n;
+
+	if (!m->config->verbose)
+		return;
+	for (; len; line += n, len -= n) {
+		n = write(2, line, len);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		else if (n <= 0)
+			return;
+	}
+}
+
 /* Takes what the guest kernel has printed: for the tail, and for --verbose. vCPU thread. */
 void machine_take_console(struct machine *m)
 {
+	enum ring_state state;
 	uint8_t *span;
 	size_t len, i;
 
-	while (ring_peek(&m->console, &span, &len) == RING_READY) {
+	while ((state = ring_peek(&m->console, &span, &len)) == RING_READY) {
 		char line[256];
 
 		if (len > sizeof(line))
@@ -95,11 +115,12 @@ void machine_take_console(struct machine *m)
 				make_printable(&line[i], 1);
 			m->tail[m->tail_pos++ % sizeof(m->tail)] = line[i];
 		}
-		if (m->config->verbose && write(2, line, len) < 0)
-			break; /* stderr is gone: the tail goes on */
+		show_console(m, line, len);
 		if (ring_advance(&m->console, len))
 			machine_raise(m, PVIO_IRQ);
 	}
+	if (state == RING_BROKEN)
+		machine_end(m, VMM_PROTOCOL, NULL, "its ring counters are out of range");
 }
 
 /* ---- setup ---- */

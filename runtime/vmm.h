@@ -40,6 +40,7 @@ struct vmm_result {
 	char text[PVIO_STATUS_TEXT_MAX + 1];
 	char console[VMM_CONSOLE_TAIL + 1];	 /* the last lines of the guest kernel */
 	uint64_t entered_ns, ready_ns, ended_ns; /* since the VMM started; 0: never */
+	int32_t stream_error[3]; /* errno by which stdin, stdout or stderr lost bytes; 0: none */
 };
 
 /* In a forked child with nothing but the config's descriptors and 0, 1, 2. */

@@ -104,6 +104,11 @@ static void test_pit_modes(void)
 	CHECK(pit_read(&pit, 0x40, 5000000, &lo) && pit_read(&pit, 0x40, 5000000, &hi));
 	CHECK((hi << 8 | lo) > 5900 && (hi << 8 | lo) < 6000);
 
+	pit_write(&pit, 0x40, 1, 0, &timer); /* not granted: below a microsecond */
+	pit_write(&pit, 0x40, 0, 0, &timer);
+	CHECK(timer.changed && timer.period_ns >= 100000);
+	CHECK_EQ(timer.first_ns, timer.period_ns);
+
 	pit_write(&pit, 0x43, 0x38, 0, &timer); /* mode 4: once */
 	pit_write(&pit, 0x40, 0, 0, &timer);
 	pit_write(&pit, 0x40, 0, 0, &timer);

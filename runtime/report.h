@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What vmbox says on stderr, and the exit status of a run. */
+#ifndef VMBOX_REPORT_H
+#define VMBOX_REPORT_H
+
+#include <stdint.h>
+
+#include "launcher.h"
+#include "vmm.h"
+
+/* One line: what, why, what to do. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Before anything else is done with a result. */
+void report_sanitize(struct vmm_result *res);
+
+/* The exit status of vmbox. @status: from waitpid(), or -1 where it had to be killed. */
+int report_result(const struct run_options *options, const struct vmm_result *res);
+int report_lost(const char *process, int status);
+
+/* @before_ns: until the VMM started; @total_ns: until now. */
+void report_times(const struct vmm_result *res, uint64_t before_ns, uint64_t total_ns);
+
+#endif
