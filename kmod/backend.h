@@ -27,6 +27,7 @@ struct vmbox_cpu_state {
 	u64 gpr[NR_REGS]; /* asm offsets: svm_entry.S */
 	u64 rip, rflags;
 	u64 cr0, cr2, cr3, cr4, cr8, efer; /* as the guest sees them */
+	u64 pdpte[4];			   /* PAE paging: as loaded with CR3 */
 	u64 dr[4], dr6, dr7;
 	u64 pat;
 	u64 tsc_offset;
@@ -89,9 +90,11 @@ struct vmbox_arch_ops {
 	/*
 	 * One stay in guest mode, on the tree whose root is at @root_hpa. Interrupts off, host
 	 * state as found on return. @event is injected; @want_window asks for EXIT_IRQ_WINDOW.
+	 * @flush: the TLB has entries that the tree has not.
 	 */
 	void (*run)(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
-		    const struct vmbox_event *event, bool want_window, struct vmbox_exit *exit);
+		    bool flush, const struct vmbox_event *event, bool want_window,
+		    struct vmbox_exit *exit);
 
 	/* Segments and descriptor tables, in the form of the KVM API. */
 	void (*get_segments)(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sregs);

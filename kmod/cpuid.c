@@ -4,7 +4,7 @@
  * is all zeros. AMD APM vol 3 appendix E.
  *
  * Not there on purpose: APIC, MCE, MTRR, PCID, XSAVE and all that needs it,
- * RDTSCP, 1 GiB pages, LA57, SVM, speculation controls, performance counters.
+ * RDTSCP, LA57, SVM, speculation controls, performance counters.
  */
 #include <linux/kernel.h>
 #include <linux/string.h>
@@ -44,6 +44,7 @@ static const struct cpuid_row rows[] = {
 };
 
 #define CPUID1_ECX_HYPERVISOR BIT(31)
+#define CPUID1_EDX_1GB	      BIT(26) /* of leaf 0x80000001: the MMU's, whatever the host has */
 #define GVA_BITS	      48
 
 static u32 last_leaf(u32 first)
@@ -92,6 +93,9 @@ int vmbox_supported_cpuid(struct kvm_cpuid_entry2 *entries, u32 max)
 			break;
 		case 0x1:
 			e->ecx |= CPUID1_ECX_HYPERVISOR;
+			break;
+		case 0x80000001:
+			e->edx |= CPUID1_EDX_1GB;
 			break;
 		case 0x80000008:
 			e->eax = VMBOX_GPA_BITS | GVA_BITS << 8;

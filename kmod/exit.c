@@ -81,19 +81,6 @@ enum vmbox_next vmbox_internal_error(struct vmbox_vcpu *vcpu, const char *what, 
 	return NEXT_USER;
 }
 
-/* The paging registers as the shadow MMU takes them. */
-static struct mmu_regs mmu_regs(const struct vmbox_vcpu *vcpu)
-{
-	const struct vmbox_cpu_state *s = &vcpu->state;
-
-	return (struct mmu_regs){ .cr0 = s->cr0,
-				  .cr3 = s->cr3,
-				  .cr4 = s->cr4,
-				  .efer = s->efer,
-				  .rflags = s->rflags,
-				  .cpl = s->cpl };
-}
-
 static enum vmbox_next inject_pf(struct vmbox_vcpu *vcpu, u64 gva, u32 pfec)
 {
 	vcpu->state.cr2 = gva;
@@ -133,7 +120,7 @@ static enum vmbox_next translation_failed(struct vmbox_vcpu *vcpu, enum mmu_stat
 
 static enum vmbox_next handle_page_fault(struct vmbox_vcpu *vcpu, const struct vmbox_exit *exit)
 {
-	struct mmu_regs regs = mmu_regs(vcpu);
+	struct mmu_regs regs = vmbox_mmu_regs(vcpu);
 	mmu_gva_t gva = { exit->gva };
 	struct mmu_walk walk;
 	enum mmu_status status;
@@ -154,7 +141,7 @@ static size_t fetch(struct vmbox_vcpu *vcpu, u8 bytes[VMBOX_INSN_MAX], enum vmbo
 {
 	struct vmbox_cpu_state *s = &vcpu->state;
 	u64 rip = s->cs_long ? s->rip : (u32)(s->seg_base[1] + s->rip);
-	struct mmu_regs regs = mmu_regs(vcpu);
+	struct mmu_regs regs = vmbox_mmu_regs(vcpu);
 	u32 access = PFEC_FETCH | (s->cpl == 3 ? PFEC_USER : 0);
 	size_t n = 0;
 
@@ -165,7 +152,7 @@ static size_t fetch(struct vmbox_vcpu *vcpu, u8 bytes[VMBOX_INSN_MAX], enum vmbo
 		struct mmu_walk walk;
 		enum mmu_status status;
 
-		status = vmbox_mmu_walk(&vcpu->vm->mem, &regs, gva, access, &walk);
+		status = vmbox_mmu_walk(&vcpu->vm->mem.mmu, &regs, gva, access, &walk);
 		if (status == MMU_OK && vmbox_mem_read(&vcpu->vm->mem, walk.gpa, bytes + n, part))
 			status = MMU_ERROR;
 		if (status != MMU_OK) {
@@ -381,7 +368,7 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 	if (result == REG_FAULT)
 		return inject_gp(vcpu);
 	if (result == REG_UNSUPPORTED)
-		return vmbox_internal_error(vcpu, "guest leaves long mode", s->cr0);
+		return vmbox_internal_error(vcpu, "the guest goes to real mode", s->cr0);
 	skip(vcpu, s->rip + insn.len);
 	return next;
 }

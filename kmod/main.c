@@ -97,18 +97,26 @@ static int __init vmbox_init(void)
 			pr_err("this CPU has no AMD-V that can be used\n");
 		return err;
 	}
+	err = vmbox_mem_register_shrinker();
+	if (err)
+		goto no_shrinker;
 	err = misc_register(&device);
-	if (err) {
-		vmbox_svm_fini();
-		return err;
-	}
+	if (err)
+		goto no_device;
 	pr_info("ready, with %s\n", vmbox_ops->name);
 	return 0;
+
+no_device:
+	vmbox_mem_unregister_shrinker();
+no_shrinker:
+	vmbox_svm_fini();
+	return err;
 }
 
 static void __exit vmbox_exit(void)
 {
 	misc_deregister(&device);
+	vmbox_mem_unregister_shrinker();
 	vmbox_svm_fini();
 }
 

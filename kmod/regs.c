@@ -27,61 +27,130 @@ u64 vmbox_cpu_features_cr4(void)
 	return cr4;
 }
 
+/* The paging registers as the shadow MMU takes them. */
+struct mmu_regs vmbox_mmu_regs(const struct vmbox_vcpu *vcpu)
+{
+	const struct vmbox_cpu_state *s = &vcpu->state;
+	struct mmu_regs regs = { .cr0 = s->cr0,
+				 .cr3 = s->cr3,
+				 .cr4 = s->cr4,
+				 .efer = s->efer,
+				 .rflags = s->rflags,
+				 .cpl = s->cpl };
+
+	memcpy(regs.pdpte, s->pdpte, sizeof(regs.pdpte));
+	return regs;
+}
+
 static bool cr0_is_valid(u64 val)
 {
 	return !(val >> 32) && !((val & X86_CR0_NW) && !(val & X86_CR0_CD)) &&
 	       !((val & X86_CR0_PG) && !(val & X86_CR0_PE));
 }
 
-/* MOV CR0. AMD APM vol 2 §3.1.1. Reserved low bits are ignored, as the CPU does. */
+/*
+ * PAE paging's level 3 is in registers, which MOV to CR3 loads, and a change of certain bits
+ * of CR0 and CR4. AMD APM vol 2 §5.2.3, Intel SDM vol 3 §4.4.1. slots_sem is held.
+ */
+static enum reg_result load_pdptes(struct vmbox_vcpu *vcpu, u64 cr3)
+{
+	u64 pdpte[4];
+	int i;
+
+	if (vmbox_mem_read(&vcpu->vm->mem, (mmu_gpa_t){ cr3 & 0xffffffe0 }, pdpte, sizeof(pdpte)))
+		return REG_FAULT; /* nothing is there: as if all bits were set */
+	for (i = 0; i < 4; i++)
+		if (vmbox_mmu_pdpte_is_reserved(pdpte[i]))
+			return REG_FAULT;
+	memcpy(vcpu->state.pdpte, pdpte, sizeof(pdpte));
+	return REG_OK;
+}
+
+/* Takes the new paging registers, @load: if PAE's PDPTEs can be loaded with them. Flushes. */
+static enum reg_result set_paging(struct vmbox_vcpu *vcpu, u64 cr0, u64 cr3, u64 cr4, u64 efer,
+				  bool load)
+{
+	const struct mmu_regs new = { .cr0 = cr0, .cr4 = cr4, .efer = efer };
+	struct vmbox_cpu_state *s = &vcpu->state;
+
+	if (load && vmbox_mmu_mode(&new) == MMU_PAE && load_pdptes(vcpu, cr3) != REG_OK)
+		return REG_FAULT;
+	s->cr0 = cr0;
+	s->cr3 = cr3;
+	s->cr4 = cr4;
+	s->efer = efer;
+	vmbox_mmu_flush(&vcpu->vm->mem.mmu);
+	return REG_OK;
+}
+
+/* MOV CR0. AMD APM vol 2 §3.1.1, §14.6. Reserved low bits are ignored, as the CPU does. */
 enum reg_result vmbox_write_cr0(struct vmbox_vcpu *vcpu, u64 val)
 {
-	u64 old = vcpu->state.cr0;
+	const u64 loads = X86_CR0_PG | X86_CR0_CD | X86_CR0_NW;
+	struct vmbox_cpu_state *s = &vcpu->state;
+	u64 efer = s->efer & ~(u64)EFER_LMA, diff;
 
 	if (!cr0_is_valid(val))
 		return REG_FAULT;
-	if (!(val & X86_CR0_PG))
-		return vcpu->state.cs_long ? REG_FAULT : REG_UNSUPPORTED;
-	vcpu->state.cr0 = (val & GUEST_CR0) | X86_CR0_ET;
-	if ((old ^ val) & X86_CR0_WP)
-		vmbox_mmu_flush_all(&vcpu->vm->mem.mmu);
+	if (!(val & X86_CR0_PE))
+		return REG_UNSUPPORTED;
+	if (!(val & X86_CR0_PG) && s->cs_long)
+		return REG_FAULT;
+	if ((val & X86_CR0_PG) && (efer & EFER_LME)) {
+		if (!(s->cr4 & X86_CR4_PAE))
+			return REG_FAULT;
+		efer |= EFER_LMA;
+	}
+	val = (val & GUEST_CR0) | X86_CR0_ET;
+	diff = s->cr0 ^ val;
+	if (diff & (loads | X86_CR0_WP))
+		return set_paging(vcpu, val, s->cr3, s->cr4, efer, diff & loads);
+	s->cr0 = val;
 	return REG_OK;
+}
+
+/* The bits of CR3 that must be 0. AMD APM vol 2 §3.1.2; others are ignored outside long mode. */
+static bool cr3_is_valid(u64 val, u64 efer)
+{
+	return !(efer & EFER_LMA) || val < VMBOX_GPA_LIMIT;
 }
 
 /* MOV CR3. AMD APM vol 2 §5.3.2. */
 enum reg_result vmbox_write_cr3(struct vmbox_vcpu *vcpu, u64 val)
 {
-	if (val >= VMBOX_GPA_LIMIT)
+	struct vmbox_cpu_state *s = &vcpu->state;
+
+	if (!cr3_is_valid(val, s->efer))
 		return REG_FAULT;
-	vcpu->state.cr3 = val;
-	vmbox_mmu_flush_local(&vcpu->vm->mem.mmu);
-	return REG_OK;
+	return set_paging(vcpu, s->cr0, val, s->cr4, s->efer, true);
 }
 
 /* MOV CR4. AMD APM vol 2 §3.1.3. */
 enum reg_result vmbox_write_cr4(struct vmbox_vcpu *vcpu, u64 val)
 {
-	const u64 paging = X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP | X86_CR4_SMAP;
-	u64 old = vcpu->state.cr4;
+	const u64 loads = X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_SMEP;
+	struct vmbox_cpu_state *s = &vcpu->state;
+	u64 diff = s->cr4 ^ val;
 
-	if ((val & ~vmbox_cpu_features_cr4()) || !(val & X86_CR4_PAE))
+	if ((val & ~vmbox_cpu_features_cr4()) || ((s->efer & EFER_LMA) && !(val & X86_CR4_PAE)))
 		return REG_FAULT;
-	vcpu->state.cr4 = val;
-	if ((old ^ val) & paging)
-		vmbox_mmu_flush_all(&vcpu->vm->mem.mmu);
+	if (diff & (loads | X86_CR4_SMAP))
+		return set_paging(vcpu, s->cr0, s->cr3, val, s->efer, diff & loads);
+	s->cr4 = val;
 	return REG_OK;
 }
 
-/* EFER, with paging on: LME cannot change, LMA is the CPU's. AMD APM vol 2 §3.1.7. */
+/* EFER: LMA is the CPU's, LME cannot change while paging is on. AMD APM vol 2 §3.1.7. */
 static enum reg_result write_efer(struct vmbox_vcpu *vcpu, u64 val)
 {
-	u64 old = vcpu->state.efer;
+	struct vmbox_cpu_state *s = &vcpu->state;
+	u64 old = s->efer;
 
-	if ((val & ~GUEST_EFER) || ((old ^ val) & EFER_LME))
+	if ((val & ~(u64)GUEST_EFER) || (((old ^ val) & EFER_LME) && (s->cr0 & X86_CR0_PG)))
 		return REG_FAULT;
-	vcpu->state.efer = (val & ~EFER_LMA) | (old & EFER_LMA);
+	s->efer = (val & ~(u64)EFER_LMA) | (old & EFER_LMA);
 	if ((old ^ val) & EFER_NX)
-		vmbox_mmu_flush_all(&vcpu->vm->mem.mmu);
+		vmbox_mmu_flush(&vcpu->vm->mem.mmu);
 	return REG_OK;
 }
 
@@ -130,10 +199,13 @@ enum reg_result vmbox_write_msr(struct vmbox_vcpu *vcpu, u32 msr, u64 val)
 	return REG_FAULT;
 }
 
-static bool is_long_mode(const struct kvm_sregs *s)
+/* A mode that can run: protected, with LMA as the CPU would have set it. */
+static bool mode_is_valid(const struct kvm_sregs *s)
 {
-	return (s->cr0 & X86_CR0_PG) && (s->cr4 & X86_CR4_PAE) && (s->efer & EFER_LME) &&
-	       (s->efer & EFER_LMA);
+	bool lma = (s->cr0 & X86_CR0_PG) && (s->efer & EFER_LME);
+
+	return (s->cr0 & X86_CR0_PE) && lma == !!(s->efer & EFER_LMA) &&
+	       (!lma || (s->cr4 & X86_CR4_PAE)) && (lma || !s->cs.l);
 }
 
 static bool bases_are_canonical(const struct kvm_sregs *s)
@@ -145,27 +217,36 @@ static bool bases_are_canonical(const struct kvm_sregs *s)
 /**
  * vmbox_set_sregs - KVM_SET_SREGS
  *
- * Long mode with paging only; no local APIC (apic_base 0), no pending
- * interrupt_bitmap. -EINVAL changes nothing.
+ * Protected mode, with or without paging; no local APIC (apic_base 0), no
+ * pending interrupt_bitmap. With PAE paging the PDPTEs are loaded, from memory
+ * that must be there. All translations are forgotten, as the caller may have
+ * written page tables. -EINVAL changes nothing.
  */
 int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *s)
 {
-	if (!is_long_mode(s) || !cr0_is_valid(s->cr0) || (s->cr0 & ~(u64)GUEST_CR0) ||
+	struct mmu_env *mem = &vcpu->vm->mem;
+	enum reg_result result;
+
+	if (!mode_is_valid(s) || !cr0_is_valid(s->cr0) || (s->cr0 & ~(u64)GUEST_CR0) ||
 	    (s->cr4 & ~vmbox_cpu_features_cr4()) || (s->efer & ~(u64)GUEST_EFER) ||
-	    s->cr3 >= VMBOX_GPA_LIMIT || s->cr8 > 15 || s->apic_base ||
+	    !cr3_is_valid(s->cr3, s->efer) || s->cr8 > 15 || s->apic_base ||
 	    memchr_inv(s->interrupt_bitmap, 0, sizeof(s->interrupt_bitmap)) ||
 	    !bases_are_canonical(s))
 		return -EINVAL;
 
-	vcpu->state.cr0 = s->cr0 | X86_CR0_ET;
+	down_read(&mem->slots_sem);
+	result = set_paging(vcpu, s->cr0 | X86_CR0_ET, s->cr3, s->cr4, s->efer, true);
+	up_read(&mem->slots_sem);
+	if (result != REG_OK)
+		return -EINVAL;
+	mmu_env_lock(mem);
+	vmbox_mmu_zap_all(&mem->mmu);
+	mmu_env_unlock(mem);
+	vmbox_mmu_collect(&mem->mmu);
 	vcpu->state.cr2 = s->cr2;
-	vcpu->state.cr3 = s->cr3;
-	vcpu->state.cr4 = s->cr4;
 	vcpu->state.cr8 = s->cr8;
-	vcpu->state.efer = s->efer;
 	vcpu->vm->ops->set_segments(vcpu->arch, s);
-	vmbox_mmu_flush_all(&vcpu->vm->mem.mmu);
-	vcpu->paging_set = true;
+	vcpu->mode_set = true;
 	return 0;
 }
 

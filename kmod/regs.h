@@ -30,7 +30,7 @@ static inline bool is_canonical(u64 addr)
 enum reg_result {
 	REG_OK,
 	REG_FAULT,	 /* the guest gets #GP */
-	REG_UNSUPPORTED, /* a paging mode that the driver does not have */
+	REG_UNSUPPORTED, /* real mode: the driver does not have it */
 };
 
 u64 vmbox_cpu_features_cr4(void);
@@ -40,6 +40,7 @@ __must_check enum reg_result vmbox_write_cr4(struct vmbox_vcpu *vcpu, u64 val);
 __must_check enum reg_result vmbox_read_msr(struct vmbox_vcpu *vcpu, u32 msr, u64 *val);
 __must_check enum reg_result vmbox_write_msr(struct vmbox_vcpu *vcpu, u32 msr, u64 val);
 
+struct mmu_regs vmbox_mmu_regs(const struct vmbox_vcpu *vcpu);
 int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *sregs);
 void vmbox_get_sregs(struct vmbox_vcpu *vcpu, struct kvm_sregs *sregs);
 

@@ -39,27 +39,51 @@ static struct vmbox_event take_event(struct vmbox_vcpu *vcpu)
 	return event;
 }
 
+/* The MMU has what the guest's paging registers ask for. */
+static enum vmbox_next load_root(struct vmbox_vcpu *vcpu)
+{
+	struct mmu_regs regs = vmbox_mmu_regs(vcpu);
+
+	if (vmbox_mmu_load(&vcpu->vm->mem.mmu, &regs))
+		return vmbox_internal_error(vcpu, "no memory for shadow pages", 0);
+	return NEXT_ENTER;
+}
+
 /* One stay in guest mode. NEXT_SIGNAL: the thread has something else to do first. */
 static enum vmbox_next enter(struct vmbox_vcpu *vcpu, struct vmbox_exit *exit)
 {
 	struct vmbox_vm *vm = vcpu->vm;
+	struct vmbox_mmu *mmu = &vm->mem.mmu;
+	const struct mmu_sp *root;
 	struct vmbox_event event;
-	bool window;
+	bool window, flush;
 
 	cond_resched();
+	if (!READ_ONCE(mmu->root) && load_root(vcpu) != NEXT_ENTER)
+		return NEXT_USER;
 	local_irq_disable();
 	if (signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME)) {
 		local_irq_enable();
 		return NEXT_SIGNAL;
 	}
+	vmbox_mem_guest_enter(&vm->mem);
+	root = READ_ONCE(mmu->root);
+	if (!root) { /* dropped since: another try */
+		vmbox_mem_guest_exit(&vm->mem);
+		local_irq_enable();
+		exit->kind = EXIT_HOST;
+		exit->interrupted.kind = EVENT_NONE;
+		return NEXT_ENTER;
+	}
+	flush = xchg(&mmu->flush_owed, false);
+	mmu->stats[MMU_STAT_tlb_flushes] += flush;
 	event = take_event(vcpu);
 	window = vcpu->want_window || vcpu->interrupt.kind != EVENT_NONE;
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
 
-	vmbox_mem_guest_enter(&vm->mem);
 	guest_timing_enter_irqoff();
-	vm->ops->run(vcpu->arch, &vcpu->state, vm->mem.mmu.root->hpa, &event, window, exit);
+	vm->ops->run(vcpu->arch, &vcpu->state, root->hpa, flush, &event, window, exit);
 	vmbox_mem_guest_exit(&vm->mem);
 
 	/* A host interrupt that ended guest mode is taken here, and billed to the guest. */
@@ -118,7 +142,7 @@ long vmbox_vcpu_run(struct vmbox_vcpu *vcpu)
 
 	if (READ_ONCE(vcpu->vm->dead))
 		return -EIO;
-	if (!vcpu->paging_set)
+	if (!vcpu->mode_set)
 		return -EINVAL;
 	complete_in(vcpu);
 	if (!READ_ONCE(run->immediate_exit)) {

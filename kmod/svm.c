@@ -28,11 +28,12 @@
 
 #define IOPM_ORDER  2 /* 12 KiB are used: one bit a port, and 3 more. APM vol 2 §15.10.1 */
 #define MSRPM_ORDER 1 /* 8 KiB: two bits an MSR. APM vol 2 §15.11 */
-#define GUEST_ASID  1 /* all VMs: each entry flushes the whole TLB */
+#define GUEST_ASID  1 /* all VMs: the TLB is flushed when a CPU's vCPU is another */
 
 struct vmbox_arch_vcpu {
 	struct vmcb *vmcb;
 	u64 vmcb_pa;
+	int cpu; /* where it ran last */
 };
 
 struct svm_cpu {
@@ -214,6 +215,7 @@ static struct vmbox_arch_vcpu *svm_vcpu_create(struct vmbox_cpu_state *state)
 		return ERR_PTR(-ENOMEM);
 	}
 	vcpu->vmcb_pa = __pa(vcpu->vmcb);
+	vcpu->cpu = -1;
 
 	c = &vcpu->vmcb->control;
 	for (i = 0; i < ARRAY_SIZE(intercepts); i++)
@@ -299,8 +301,24 @@ static void svm_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sreg
 
 /* ---- a stay in guest mode ---- */
 
+/*
+ * Hardware walks a tree of 4 levels for a guest in long mode, and of 3 (PAE) for all others,
+ * paging or not; with WP and NX, whatever the guest has. Without paging there is no user mode
+ * for SMEP and SMAP to look at.
+ */
+static void load_paging(struct vmcb_save_area *s, const struct vmbox_cpu_state *state)
+{
+	bool lma = state->efer & EFER_LMA;
+
+	s->cr0 = (state->cr0 | X86_CR0_PG | X86_CR0_WP) & ~(X86_CR0_CD | X86_CR0_NW);
+	s->cr4 = state->cr4 | X86_CR4_PAE;
+	if (!(state->cr0 & X86_CR0_PG))
+		s->cr4 &= ~(X86_CR4_SMEP | X86_CR4_SMAP);
+	s->efer = (state->efer & (lma ? ~0ULL : ~(u64)EFER_LME)) | EFER_SVME | EFER_NX;
+}
+
 static void load_vmcb(struct vmcb *vmcb, const struct vmbox_cpu_state *state, u64 root_hpa,
-		      const struct vmbox_event *event, bool want_window)
+		      bool flush, const struct vmbox_event *event, bool want_window)
 {
 	struct vmcb_control_area *c = &vmcb->control;
 	struct vmcb_save_area *s = &vmcb->save;
@@ -309,17 +327,15 @@ static void load_vmcb(struct vmcb *vmcb, const struct vmbox_cpu_state *state, u6
 	s->rsp = state->gpr[REG_RSP];
 	s->rip = state->rip;
 	s->rflags = state->rflags;
-	s->cr0 = (state->cr0 | X86_CR0_WP) & ~(X86_CR0_CD | X86_CR0_NW);
+	load_paging(s, state);
 	s->cr2 = state->cr2;
 	s->cr3 = root_hpa;
-	s->cr4 = state->cr4;
-	s->efer = state->efer | EFER_SVME | EFER_NX;
 	s->dr6 = state->dr6;
 	s->dr7 = state->dr7;
 	set_intercept(vmcb, INTERCEPT_CR0_READ, s->cr0 != state->cr0);
 
 	c->tsc_offset = state->tsc_offset;
-	c->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
+	c->tlb_ctl = flush ? TLB_CONTROL_FLUSH_ALL_ASID : TLB_CONTROL_DO_NOTHING;
 	c->clean = 0;
 	c->int_state = state->irq_shadow ? SVM_INTERRUPT_SHADOW_MASK : 0;
 	c->int_ctl = V_INTR_MASKING_MASK | (state->cr8 & V_TPR_MASK);
@@ -354,7 +370,7 @@ static void save_vmcb(const struct vmcb *vmcb, struct vmbox_cpu_state *state)
 	state->cr8 = vmcb->control.int_ctl & V_TPR_MASK;
 	state->irq_shadow = vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK;
 	state->cpl = s->cpl;
-	state->cs_long = s->cs.attrib & BIT(9);
+	state->cs_long = (s->cs.attrib & BIT(9)) && (state->efer & EFER_LMA);
 	state->cs_32 = s->cs.attrib & BIT(10);
 	state->seg_base[0] = s->es.base;
 	state->seg_base[1] = s->cs.base;
@@ -460,7 +476,8 @@ static void restore_debug_registers(bool loaded)
 }
 
 static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
-		    const struct vmbox_event *event, bool want_window, struct vmbox_exit *exit)
+		    bool flush, const struct vmbox_event *event, bool want_window,
+		    struct vmbox_exit *exit)
 {
 	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
 	struct vmcb *vmcb = vcpu->vmcb;
@@ -470,11 +487,16 @@ static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 		*exit = (struct vmbox_exit){ .kind = EXIT_ENTRY_FAILED };
 		return;
 	}
-	load_vmcb(vmcb, state, root_hpa, event, want_window);
 	if (cpu->last != vcpu) {
 		indirect_branch_prediction_barrier();
 		cpu->last = vcpu;
+		flush = true; /* the ASID is the last one's too */
 	}
+	if (vcpu->cpu != smp_processor_id()) {
+		vcpu->cpu = smp_processor_id();
+		flush = true; /* it missed the flushes while it was away */
+	}
+	load_vmcb(vmcb, state, root_hpa, flush, event, want_window);
 	debug = load_debug_registers(state);
 
 	guest_state_enter_irqoff();

@@ -31,7 +31,7 @@ struct vmbox_vcpu {
 	u8 pending_in;		      /* [c] bytes of an IN that the caller answers; 0: none */
 	bool want_window;	      /* [c] this RUN's copy of request_interrupt_window */
 	bool shutdown;		      /* [c] a fault while a double fault was delivered */
-	bool paging_set;	      /* [c] SET_SREGS gave the vCPU a mode that can run */
+	bool mode_set;		      /* [c] SET_SREGS gave the vCPU a mode that can run */
 };
 
 int vmbox_vcpu_create_fd(struct vmbox_vm *vm);

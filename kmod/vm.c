@@ -78,7 +78,7 @@ static void vm_destroy(struct kref *refs)
 	struct vmbox_vm *vm = container_of(refs, struct vmbox_vm, refs);
 
 	vmbox_mem_fini(&vm->mem);
-	kfree(vm);
+	kvfree(vm);
 	vm_count_put();
 }
 
@@ -106,6 +106,8 @@ long vmbox_check_extension(void *unused, unsigned long extension)
 	case KVM_CAP_EXT_CPUID:
 	case KVM_CAP_IMMEDIATE_EXIT:
 	case KVM_CAP_GET_TSC_KHZ:
+	case KVM_CAP_READONLY_MEM:
+	case KVM_CAP_SYNC_MMU:
 		return 1;
 	case KVM_CAP_NR_MEMSLOTS:
 		return VMBOX_MAX_SLOTS;
@@ -142,10 +144,21 @@ static long ioctl_set_region(void *object, unsigned long arg)
 	return vmbox_mem_set_slot(&vm->mem, &region);
 }
 
+static long ioctl_get_dirty_log(void *object, unsigned long arg)
+{
+	struct vmbox_vm *vm = object;
+	struct kvm_dirty_log log;
+
+	if (copy_from_user(&log, (void __user *)arg, sizeof(log)))
+		return -EFAULT;
+	return vmbox_mem_get_dirty_log(&vm->mem, &log);
+}
+
 static const struct vmbox_ioctl vm_ioctls[] = {
 	{ KVM_CHECK_EXTENSION, vmbox_check_extension },
 	{ KVM_CREATE_VCPU, ioctl_create_vcpu },
 	{ KVM_SET_USER_MEMORY_REGION, ioctl_set_region },
+	{ KVM_GET_DIRTY_LOG, ioctl_get_dirty_log },
 };
 
 static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -178,7 +191,7 @@ static struct vmbox_vm *vm_create(void)
 	err = vm_count_get();
 	if (err)
 		return ERR_PTR(err);
-	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	vm = kvzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm) {
 		vm_count_put();
 		return ERR_PTR(-ENOMEM);

@@ -3,8 +3,11 @@
 #ifndef VMBOX_TYPES_H
 #define VMBOX_TYPES_H
 
+#include <linux/atomic.h>
+#include <linux/bitops.h>
 #include <linux/compiler.h>
 #include <linux/errno.h>
+#include <linux/list.h>
 #include <linux/string.h>
 #include <linux/types.h>
 

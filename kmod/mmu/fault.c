@@ -3,46 +3,242 @@
  * Turns a page fault that left the guest into one of three outcomes: resume,
  * inject, exit. Owns no state.
  *
- * Why it ends: each call either gives the guest what a real CPU would give it
- * (a #PF), or adds an entry that allows the access; nothing here takes one
- * away, but the flush when max_tables is reached, which leaves room for far
- * more pages than one instruction can touch. Only the host can revoke the
- * entry before the guest retries, and each retry is an exit that takes signals.
+ * Why no guest can livelock it. A fault either gives the guest what a real CPU
+ * would give it, or adds an entry, or a right, that allows the access. What
+ * could take one away again before the instruction has completed:
+ *
+ *  - Protecting a table: happens at flushes by the guest only, which are
+ *    instructions that complete. A write to a protected table makes it unsync
+ *    and leaves it so. So a table that is also code, stack, IDT or TSS, of
+ *    itself even, or maps itself at any level; a write that crosses into a
+ *    table; XCHG and CMPXCHG on an entry: each needs one such fault for each
+ *    table that it writes.
+ *  - Comparing unsync tables, when a shadow page becomes reachable by a new path:
+ *    drops what differs from the guest's tables. What the fault path adds does
+ *    not differ, until the guest writes a table, which is its next instruction.
+ *  - INVLPG of the page being used: is an instruction that completes.
+ *  - Reclaim: takes the least recently used, and VMBOX_MMU_MIN_PAGES is more than
+ *    the shadow pages that one instruction can use: at most 14 pages (code 2,
+ *    two operands 4, stack 2, IDT 2, GDT 2, TSS 2), 4 levels each.
+ *  - Too many entries of one gfn: all are dropped, then there is room for more than
+ *    an instruction can use.
+ *  - CR0.WP = 0: an entry cannot be both what the supervisor may write and what
+ *    user mode may read (see leaf_spte()). An instruction of user mode that reads a
+ *    read-only page in which the CPU must, for it, set the accessed bit of a
+ *    descriptor, makes no progress: such a guest stands still, by itself. Each
+ *    retry is an exit that takes signals.
+ *  - The host, by revoking pages. It is the host's to decide.
  */
-#include "shadow.h"
+#include "sp.h"
 
-#define CR4_SMEP (1ULL << 20)
-
-static enum mmu_status map_page(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gva,
-				u32 access, struct mmu_walk *walk, const struct mmu_page *page)
+/* What a shadow page made under @regs depends on, but for what is particular to it. */
+static union mmu_role role_of(const struct mmu_regs *regs)
 {
-	struct mmu_table *freed = NULL;
-	bool user = walk->user;
-	bool write = walk->write && walk->dirty;
-	bool nx = walk->nx;
+	union mmu_role role = { .word = 0 };
 
-	/*
-	 * A supervisor write to a read-only page with CR0.WP = 0. Hardware runs with WP = 1, so
-	 * the entry must be writable, and then user mode must not reach it: its own accesses
-	 * fault and replace the entry. SMEP would not see the page as a user page any more.
-	 */
-	if ((access & PFEC_WRITE) && !walk->write) {
-		nx |= walk->user && (regs->cr4 & CR4_SMEP);
-		write = true;
-		user = false;
-	}
+	role.mode = vmbox_mmu_mode(regs);
+	if (role.mode == MMU_OFF)
+		return role;
+	role.pse = role.mode == MMU_32 && (regs->cr4 & CR4_PSE);
+	role.nxe = !!(regs->efer & EFER_NXE);
+	role.wp = !!(regs->cr0 & CR0_WP);
+	role.smep = !!(regs->cr4 & CR4_SMEP);
+	role.smap = !!(regs->cr4 & CR4_SMAP);
+	return role;
+}
+
+/* The shadow page that @regs want for a root: its gfn and role. */
+u64 vmbox_root_key(const struct mmu_regs *regs, union mmu_role *role)
+{
+	*role = role_of(regs);
+	role->rights = MMU_RIGHT_ALL;
+	role->level = role->mode == MMU_64 ? 4 : 3;
+	role->is_table = role->mode == MMU_64;
+	role->dirty = role->mode == MMU_OFF;
+	return role->mode == MMU_OFF ? 0 : (regs->cr3 & GPA_MASK) >> 12;
+}
+
+/* PAE's level 3 is in registers, and may be another than when the root was used last. */
+static void sync_pdptes(struct vmbox_mmu *mmu, struct mmu_sp *root, const struct mmu_regs *regs)
+{
+	u32 i;
+
+	for_each_present(root, i) if (root->record[i] != regs->pdpte[i])
+		vmbox_spte_drop(mmu, root, i);
+}
+
+/**
+ * vmbox_mmu_load - have a root for @regs, where mmu->root is NULL
+ *
+ * -ENOMEM when the host has no page to give.
+ */
+int vmbox_mmu_load(struct vmbox_mmu *mmu, const struct mmu_regs *regs)
+{
+	union mmu_role role;
+	u64 gfn = vmbox_root_key(regs, &role);
+	struct mmu_sp *root;
+	int err;
 
 	mmu_env_lock(mmu->env);
-	if (mmu_env_page_stale(mmu->env, page)) {
+	root = vmbox_sp_find(mmu, gfn, role);
+	if (!root) {
 		mmu_env_unlock(mmu->env);
-		return MMU_OK; /* the guest faults again */
+		err = vmbox_sp_prepare(mmu, 1, role.level == 3);
+		if (err)
+			return err;
+		mmu_env_lock(mmu->env);
+		if (mmu->nr_pages == mmu->max_pages)
+			vmbox_mmu_reclaim(mmu, 1);
+		root = vmbox_sp_make(mmu, gfn, role);
 	}
-	if (mmu->nr_tables + MMU_LEVELS - 1 > mmu->max_tables)
-		vmbox_mmu_detach_all(mmu, &freed);
-	vmbox_shadow_map(mmu, gva, page->hpa, walk, user, write && page->writable, nx);
+	if (role.mode == MMU_PAE)
+		sync_pdptes(mmu, root, regs);
+	list_move(&root->lru, &mmu->lru);
+	mmu->root = root;
+	mmu->flush_owed = true;
 	mmu_env_unlock(mmu->env);
-	vmbox_mmu_free_list(freed);
-	return MMU_OK;
+	return 0;
+}
+
+/* A guest entry that would say what a range is mapped with. */
+static u64 range_record(const struct mmu_walk *walk, u64 gfn)
+{
+	u8 rights = walk->rights[walk->level];
+
+	return gfn << 12 | PTE_P | PTE_A | (walk->dirty ? PTE_D : 0) |
+	       (rights & MMU_RIGHT_W ? PTE_W : 0) | (rights & MMU_RIGHT_U ? PTE_U : 0) |
+	       (rights & MMU_RIGHT_X ? 0 : PTE_NX);
+}
+
+/* The shadow page below entry @idx of @sp on the way to @gva; found or made, and linked. */
+static struct mmu_sp *descend(struct vmbox_mmu *mmu, const struct mmu_regs *regs, struct mmu_sp *sp,
+			      u32 idx, mmu_gva_t gva, const struct mmu_walk *walk)
+{
+	u8 level = sp->role.level;
+	union mmu_role role = role_of(regs);
+	struct mmu_sp *child;
+	u64 gfn, record;
+
+	role.level = level - 1;
+	if (level > walk->level) {
+		role.is_table = true;
+		role.rights = walk->rights[level];
+		if (role.mode == MMU_32)
+			role.quadrant = gva.val >> (level == 3 ? 30 : 21) & (level == 3 ? 3 : 1);
+		gfn = (walk->gpte[level] & PTE_ADDR) >> 12;
+	} else {
+		role.rights = walk->rights[walk->level];
+		role.dirty = walk->dirty;
+		gfn = walk->gpa.val >> 12 & ~(mmu_level_pages(level) - 1);
+	}
+	record = level >= walk->level ? walk->gpte[level] : range_record(walk, gfn);
+
+	if (sp->spt[idx]) {
+		child = spte_is_leaf(sp, idx) ? NULL : spte_child(sp, idx);
+		if (child && child->gfn == gfn && child->role.word == role.word) {
+			sp->record[idx] = record;
+			return child;
+		}
+		vmbox_spte_drop(mmu, sp, idx);
+	}
+	child = vmbox_sp_find(mmu, gfn, role);
+	if (child) /* it gets reachable by a new path, which the guest need not flush */
+		vmbox_sync_all(mmu);
+	else
+		child = vmbox_sp_make(mmu, gfn, role);
+	vmbox_spte_set(mmu, sp, idx,
+		       child->hpa | (level == 3 && role.mode != MMU_64 ? SPTE_PDPTE : SPTE_TABLE),
+		       record);
+	return child;
+}
+
+/*
+ * The rights of a leaf. A supervisor's write to a read-only page with CR0.WP = 0: hardware
+ * runs with WP = 1, so the entry must be writable, and then user mode must not reach it: its
+ * own accesses fault and replace the entry. SMEP would not see a user page any more.
+ */
+static u64 leaf_rights(const struct mmu_regs *regs, const struct mmu_walk *walk, bool is_write)
+{
+	u8 r = walk->rights[walk->level];
+	bool user = r & MMU_RIGHT_U, exec = r & MMU_RIGHT_X;
+
+	if (is_write && !(r & MMU_RIGHT_W))
+		return PTE_W | (!exec || (user && (regs->cr4 & CR4_SMEP)) ? PTE_NX : 0);
+	return ((r & MMU_RIGHT_W) && walk->dirty ? PTE_W : 0) | (user ? PTE_U : 0) |
+	       (exec ? 0 : PTE_NX);
+}
+
+/* May the leaf be writable, now, for this access? Does what that takes. */
+static bool may_write(struct vmbox_mmu *mmu, const struct mmu_slot *slot, u64 gfn, u8 level,
+		      bool is_write)
+{
+	if (slot->is_readonly || (slot->dirty && !is_write))
+		return false;
+	if (level == 1 && vmbox_gfn_info(mmu, gfn)->is_protected) {
+		if (!is_write)
+			return false;
+		vmbox_gfn_unsync(mmu, gfn);
+	}
+	vmbox_mmu_mark_dirty(mmu, gfn);
+	return true;
+}
+
+/* Lock held; page is not stale; there are spare shadow pages. */
+static void map(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gva, u32 access,
+		const struct mmu_walk *walk, const struct mmu_page *page)
+{
+	u64 gfn = walk->gpa.val >> 12, rights = leaf_rights(regs, walk, access & PFEC_WRITE);
+	const struct mmu_slot *slot = vmbox_slot_find(mmu, gfn);
+	u8 level = page->level;
+	u64 spte, record;
+	struct mmu_sp *sp;
+	u32 idx;
+
+	/* What was contiguous may have become a table, or logged, before the lock was taken. */
+	if (level == 2 && (slot->dirty || vmbox_large_info(mmu, gfn)->nr_protected))
+		level = 1;
+	if (mmu->nr_pages + MMU_LEVELS > mmu->max_pages)
+		vmbox_mmu_reclaim(mmu, MMU_LEVELS);
+
+	for (sp = mmu->root;; sp = descend(mmu, regs, sp, idx, gva, walk)) {
+		list_move(&sp->lru, &mmu->lru);
+		idx = mmu_index(gva, sp->role.level);
+		if (level == 2 && sp->role.level == 2 && sp->spt[idx] && !spte_is_leaf(sp, idx))
+			level = 1; /* once split, it stays so: no two accesses can take turns */
+		if (sp->role.level == level)
+			break;
+	}
+	gfn &= ~(mmu_level_pages(level) - 1);
+	record = level == walk->level ? walk->gpte[level] : range_record(walk, gfn);
+	if ((rights & PTE_W) &&
+	    !(page->writable && may_write(mmu, slot, gfn, level, access & PFEC_WRITE)))
+		rights &= ~PTE_W;
+	spte = (page->hpa + (page->level == level ? 0 : walk->gpa.val & 0x1ff000)) | SPTE_LEAF |
+	       rights;
+	if (level == 2) {
+		spte |= PTE_PS | (mmu->large_may_exec ? 0 : PTE_NX);
+		mmu->stats[MMU_STAT_large_entries]++;
+	} else if (vmbox_gfn_info(mmu, gfn)->nr_mapped >= VMBOX_MMU_MAX_MAPPED) {
+		vmbox_drop_chain(mmu, &vmbox_gfn_info(mmu, gfn)->rmap);
+	}
+	vmbox_spte_set(mmu, sp, idx, spte, record);
+	mmu->stats[MMU_STAT_faults_fixed]++;
+}
+
+/* May the page around @walk's address be one 2 MiB entry? A guess, checked again in map(). */
+static bool may_be_large(struct vmbox_mmu *mmu, enum mmu_mode mode, const struct mmu_slot *slot,
+			 const struct mmu_walk *walk, u32 access)
+{
+	u64 first = walk->gpa.val >> 12 & ~511ULL;
+
+	if (walk->level < 2 || slot->dirty || (slot->hva ^ slot->gfn << 12) & 0x1fffff)
+		return false;
+	if (mode == MMU_32 && walk->level == 2) /* 4 MiB: two entries, and an address of its own */
+		return false;
+	if ((access & PFEC_FETCH) && !mmu->large_may_exec)
+		return false;
+	return first >= slot->gfn && first + 512 <= slot->gfn + slot->npages &&
+	       !vmbox_large_info(mmu, first)->nr_protected;
 }
 
 /**
@@ -56,21 +252,42 @@ static enum mmu_status map_page(struct vmbox_mmu *mmu, const struct mmu_regs *re
 enum mmu_status vmbox_mmu_fault(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gva,
 				u32 access, struct mmu_walk *walk)
 {
+	enum mmu_page_want want = MMU_PAGE_READ;
+	enum mmu_mode mode = vmbox_mmu_mode(regs);
+	const struct mmu_slot *slot;
 	enum mmu_status status;
 	struct mmu_page page;
 
+	if (mode != MMU_64)
+		gva.val = (u32)gva.val;
 	access &= PFEC_WRITE | PFEC_USER | PFEC_FETCH;
-	status = vmbox_mmu_walk(mmu->env, regs, gva, access, walk);
+	status = vmbox_mmu_walk(mmu, regs, gva, access, walk);
+	if (status == MMU_INJECT)
+		mmu->stats[MMU_STAT_faults_injected]++;
 	if (status != MMU_OK)
 		return status;
+	slot = vmbox_slot_find(mmu, walk->gpa.val >> 12);
+	if (!slot || (slot->is_readonly && (access & PFEC_WRITE)))
+		return MMU_EXIT;
 
-	walk->error = vmbox_shadow_prepare(mmu);
+	if (access & PFEC_WRITE)
+		want = MMU_PAGE_WRITE;
+	else if (walk->dirty && (walk->rights[walk->level] & MMU_RIGHT_W) && !slot->is_readonly &&
+		 !slot->dirty)
+		want = MMU_PAGE_MAYBE_WRITE;
+	walk->error = vmbox_sp_prepare(mmu, MMU_LEVELS - 1, false);
 	if (!walk->error)
-		walk->error = mmu_env_page_get(mmu->env, walk->gpa, &page);
+		walk->error =
+			mmu_env_page_get(mmu->env, slot->hva + (walk->gpa.val - (slot->gfn << 12)),
+					 want, may_be_large(mmu, mode, slot, walk, access), &page);
 	if (walk->error)
-		return walk->error == -ENOENT ? MMU_EXIT : MMU_ERROR;
+		return MMU_ERROR;
 
-	status = map_page(mmu, regs, gva, access, walk, &page);
-	mmu_env_page_put(&page);
-	return status;
+	mmu_env_lock(mmu->env);
+	/* Otherwise the guest faults again: the host was quicker. */
+	if (mmu->root && !mmu_env_page_stale(mmu->env, &page))
+		map(mmu, regs, gva, access, walk, &page);
+	mmu_env_unlock(mmu->env);
+	mmu_env_page_put(mmu->env, &page);
+	return MMU_OK;
 }

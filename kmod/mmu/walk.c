@@ -1,76 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Walks the guest's page tables. Owns nothing. Trusts nothing that it reads:
- * each guest entry is read once, and the guest's memory may change under it.
+ * Walks the guest's page tables, in every paging mode. Owns nothing. Trusts
+ * nothing that it reads: each guest entry is read once, and the guest's memory
+ * may change under it.
  *
- * One loop serves every level; what differs per level is in a table. Paging
- * modes other than 4-level long mode are refused before a vCPU runs.
+ * One loop serves every mode and level; what differs is in a table.
  */
 #include "mmu.h"
 #include "format.h"
 
-#define CR0_WP	  (1ULL << 16)
-#define CR4_PGE	  (1ULL << 7)
-#define CR4_SMEP  (1ULL << 20)
-#define CR4_SMAP  (1ULL << 21)
-#define EFER_NXE  (1ULL << 11)
-#define RFLAGS_AC (1ULL << 18)
-
-struct level_format {
-	u64 rsvd;	/* must be zero in a present entry */
-	u64 rsvd_large; /* likewise with PS set */
-	bool may_be_large;
+static const struct mode_format {
+	u8 top;	 /* level of the first table in memory */
+	u8 bits; /* of the address that select an entry, at every level */
+	u8 size; /* bytes of an entry */
+} modes[] = {
+	[MMU_32] = { .top = 2, .bits = 10, .size = 4 },
+	[MMU_PAE] = { .top = 2, .bits = 9, .size = 8 }, /* level 3 is in registers */
+	[MMU_64] = { .top = 4, .bits = 9, .size = 8 },
 };
 
-/* 1 GiB pages are not offered (CPUID Fn8000_0001 EDX.Page1GB = 0): PS is reserved at level 3. */
-static const struct level_format formats[MMU_LEVELS + 1] = {
-	[4] = { .rsvd = GPTE_RSVD_ADDR | PTE_PS },
-	[3] = { .rsvd = GPTE_RSVD_ADDR | PTE_PS },
-	[2] = { .rsvd = GPTE_RSVD_ADDR,
-		.rsvd_large = GPTE_RSVD_ADDR | 0x1fe000ULL,
-		.may_be_large = true },
-	[1] = { .rsvd = GPTE_RSVD_ADDR },
-};
-
-/* The entries that a walk used, root first, so that A and D can be set afterwards. */
-struct trail {
-	mmu_gpa_t gpa[MMU_LEVELS];
-	u64 gpte[MMU_LEVELS];
-	int depth;
-};
-
-static bool entry_is_reserved(u64 gpte, int level, const struct mmu_regs *regs)
+/* The paging mode that @regs select. AMD APM vol 2 §5.1. */
+enum mmu_mode vmbox_mmu_mode(const struct mmu_regs *regs)
 {
-	const struct level_format *f = &formats[level];
-	u64 rsvd = f->may_be_large && (gpte & PTE_PS) ? f->rsvd_large : f->rsvd;
+	if (!(regs->cr0 & CR0_PG))
+		return MMU_OFF;
+	if (!(regs->cr4 & CR4_PAE))
+		return MMU_32;
+	return regs->efer & MMU_EFER_LMA ? MMU_64 : MMU_PAE;
+}
 
+/* Does PS in an entry of @level make it a large page? */
+static bool may_be_large(enum mmu_mode mode, int level, const struct mmu_regs *regs)
+{
+	if (mode == MMU_32)
+		return level == 2 && (regs->cr4 & CR4_PSE);
+	return level == 2 || (mode == MMU_64 && level == 3);
+}
+
+/* Bits that must be 0 in a present entry. @large: PS is set and counts. */
+static u64 reserved_bits(enum mmu_mode mode, int level, bool large, const struct mmu_regs *regs)
+{
+	u64 rsvd = GPTE_RSVD_ADDR;
+
+	if (mode == MMU_32)
+		return large ? 1ULL << 21 : 0; /* PSE-36 with 40 bits of address */
+	if (mode == MMU_PAE)
+		rsvd |= 0x7ff0000000000000ULL;
 	if (!(regs->efer & EFER_NXE))
 		rsvd |= PTE_NX;
-	return gpte & rsvd;
+	if (large)
+		rsvd |= (mmu_level_size(level) - 1) & ~0x1fffULL; /* bit 12 is PAT */
+	if (level == 4)
+		rsvd |= PTE_PS;
+	return rsvd;
+}
+
+/* Reserved in a present PDPTE of PAE paging. AMD APM vol 2 §5.2.3, Intel SDM vol 3 §4.4.1. */
+bool vmbox_mmu_pdpte_is_reserved(u64 pdpte)
+{
+	return (pdpte & PTE_P) && (pdpte & (~GPA_MASK | 0x1e6));
+}
+
+/* The guest-physical address in an entry. @large: see reserved_bits(). */
+static u64 entry_gpa(enum mmu_mode mode, int level, bool large, u64 gpte)
+{
+	if (large && mode == MMU_32)
+		return (gpte & 0xffc00000) | (gpte & 0x1fe000) << 19;
+	if (large)
+		return gpte & PTE_ADDR & ~(mmu_level_size(level) - 1);
+	return gpte & PTE_ADDR;
 }
 
 /* Does the translation allow @access? AMD APM vol 2 §5.6, Intel SDM vol 3 §4.6.1. */
-static bool access_allowed(const struct mmu_regs *regs, u32 access, const struct mmu_walk *w)
+static bool access_allowed(const struct mmu_regs *regs, u32 access, u8 rights)
 {
+	bool user = rights & MMU_RIGHT_U;
+
 	if (access & PFEC_USER) {
-		if (!w->user || ((access & PFEC_WRITE) && !w->write))
+		if (!user || ((access & PFEC_WRITE) && !(rights & MMU_RIGHT_W)))
 			return false;
-		return !((access & PFEC_FETCH) && w->nx);
+		return !(access & PFEC_FETCH) || (rights & MMU_RIGHT_X);
 	}
 	if (access & PFEC_FETCH)
-		return !w->nx && !(w->user && (regs->cr4 & CR4_SMEP));
-	if (w->user && (regs->cr4 & CR4_SMAP) &&
+		return (rights & MMU_RIGHT_X) && !(user && (regs->cr4 & CR4_SMEP));
+	if (user && (regs->cr4 & CR4_SMAP) &&
 	    (regs->cpl == 3 || !(regs->rflags & RFLAGS_AC))) /* CPL 3: an implicit access */
 		return false;
-	return !(access & PFEC_WRITE) || w->write || !(regs->cr0 & CR0_WP);
+	return !(access & PFEC_WRITE) || (rights & MMU_RIGHT_W) || !(regs->cr0 & CR0_WP);
 }
 
 /* The error code for a fault on @access; @why adds PRESENT and RSVD. */
 static u32 fault_code(const struct mmu_regs *regs, u32 access, u32 why)
 {
+	bool has_nx = (regs->efer & EFER_NXE) && (regs->cr4 & CR4_PAE);
 	u32 code = why | (access & (PFEC_WRITE | PFEC_USER));
 
-	if ((access & PFEC_FETCH) && ((regs->efer & EFER_NXE) || (regs->cr4 & CR4_SMEP)))
+	if ((access & PFEC_FETCH) && (has_nx || (regs->cr4 & CR4_SMEP)))
 		code |= PFEC_FETCH;
 	return code;
 }
@@ -81,104 +106,156 @@ static enum mmu_status inject(struct mmu_walk *w, u32 pfec)
 	return MMU_INJECT;
 }
 
+/* Where a walk found its entries, so that A and D can be set afterwards. */
+struct trail {
+	u64 gpa[MMU_LEVELS + 1];
+	u64 hva[MMU_LEVELS + 1];
+	u8 top; /* entries of levels top to walk->level are in memory */
+};
+
 /* Sets A on the trail, and D on its leaf for a write. -EAGAIN: an entry changed, walk again. */
-static int set_accessed_dirty(struct mmu_env *env, const struct trail *trail, u32 access,
-			      struct mmu_walk *w)
+static int set_accessed_dirty(struct vmbox_mmu *mmu, const struct trail *trail, u32 size,
+			      u32 access, struct mmu_walk *w)
 {
-	int i, err;
+	int level, err;
 
-	for (i = 0; i < trail->depth; i++) {
-		bool leaf = i == trail->depth - 1;
-		u64 want = trail->gpte[i] | PTE_A;
+	for (level = trail->top; level >= w->level; level--) {
+		u64 old = w->gpte[level], new = old | PTE_A;
 
-		if (leaf && (access & PFEC_WRITE))
-			want |= PTE_D;
-		if (want != trail->gpte[i]) {
-			err = mmu_env_gpte_cmpxchg(env, trail->gpa[i], trail->gpte[i], want);
-			if (err) {
-				w->gpa = trail->gpa[i];
-				return err;
-			}
+		if (level == w->level && (access & PFEC_WRITE))
+			new |= PTE_D;
+		if (new == old)
+			continue;
+		if (vmbox_mmu_is_readonly(mmu, trail->gpa[level])) {
+			w->gpa.val = trail->gpa[level];
+			return -EROFS;
 		}
-		if (leaf)
-			w->dirty = want & PTE_D;
+		err = mmu_env_gpte_cmpxchg(mmu->env, trail->hva[level], size, old, new);
+		if (err) {
+			w->gpa.val = trail->gpa[level];
+			return err;
+		}
+		vmbox_mmu_mark_dirty(mmu, trail->gpa[level] >> 12);
+		w->gpte[level] = new;
 	}
+	w->dirty = w->gpte[w->level] & PTE_D;
 	return 0;
 }
 
-static enum mmu_status walk_once(struct mmu_env *env, const struct mmu_regs *regs, mmu_gva_t gva,
+/* What a walk starts from: the table's address, and PAE's level 3. False: not present. */
+static bool walk_start(enum mmu_mode mode, const struct mmu_regs *regs, mmu_gva_t gva,
+		       struct mmu_walk *w, u64 *table)
+{
+	w->rights[MMU_LEVELS] = MMU_RIGHT_ALL;
+	w->rights[3] = MMU_RIGHT_ALL;
+	switch (mode) {
+	case MMU_64:
+		*table = regs->cr3 & PTE_ADDR & GPA_MASK;
+		return true;
+	case MMU_PAE:
+		w->gpte[3] = regs->pdpte[(gva.val >> 30) & 3];
+		*table = w->gpte[3] & PTE_ADDR;
+		return w->gpte[3] & PTE_P;
+	default:
+		w->gpte[3] = (regs->cr3 & 0xfffff000) | PTE_P; /* stands for CR3 */
+		*table = regs->cr3 & 0xfffff000;
+		return true;
+	}
+}
+
+static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gva,
 				 u32 access, struct mmu_walk *w, struct trail *trail)
 {
-	u64 gpte = regs->cr3;
+	enum mmu_mode mode = vmbox_mmu_mode(regs);
+	const struct mode_format *f = &modes[mode];
+	bool large = false;
 	int level, err;
+	u64 table;
 
 	memset(w, 0, sizeof(*w));
-	w->user = true;
-	w->write = true;
-	trail->depth = 0;
-
 	/* A non-canonical address is #GP or #SS in the CPU and never gets here from a fault. */
-	if ((u64)((s64)(gva.val << 16) >> 16) != gva.val)
+	if (mode == MMU_64 && (u64)((s64)(gva.val << 16) >> 16) != gva.val)
 		return inject(w, fault_code(regs, access, 0));
+	if (!walk_start(mode, regs, gva, w, &table))
+		return inject(w, fault_code(regs, access, 0));
+	trail->top = f->top;
 
-	for (level = MMU_LEVELS;; level--) {
-		mmu_gpa_t gpa = { (gpte & PTE_ADDR & GPA_MASK) + mmu_index(gva, level) * 8 };
+	for (level = f->top;; level--) {
+		u32 shift = 12 + f->bits * (level - 1);
+		u64 gpa = table + ((gva.val >> shift) & ((1U << f->bits) - 1)) * f->size;
+		u64 gpte;
+		u8 rights;
 
-		err = mmu_env_gpte_read(env, gpa, &gpte);
+		w->gpa.val = gpa;
+		if (!vmbox_mmu_gpa_to_hva(mmu, gpa, &trail->hva[level]))
+			return MMU_EXIT;
+		err = mmu_env_gpte_read(mmu->env, trail->hva[level], f->size, &gpte);
 		if (err) {
-			w->gpa = gpa;
 			w->error = err;
-			return err == -ENOENT ? MMU_EXIT : MMU_ERROR;
+			return MMU_ERROR;
 		}
 		if (!(gpte & PTE_P))
 			return inject(w, fault_code(regs, access, 0));
-		if (entry_is_reserved(gpte, level, regs))
+		large = (gpte & PTE_PS) && may_be_large(mode, level, regs);
+		if (gpte & reserved_bits(mode, level, large, regs))
 			return inject(w, fault_code(regs, access, PFEC_PRESENT | PFEC_RSVD));
 
-		trail->gpa[trail->depth] = gpa;
-		trail->gpte[trail->depth++] = gpte;
-		w->user &= !!(gpte & PTE_U);
-		w->write &= !!(gpte & PTE_W);
-		w->nx |= !!(gpte & PTE_NX);
-		if (level == 1 || (formats[level].may_be_large && (gpte & PTE_PS)))
+		rights = gpte & PTE_NX ? 0 : MMU_RIGHT_X; /* NX without NXE was reserved */
+		rights |= gpte & PTE_W ? MMU_RIGHT_W : 0;
+		rights |= gpte & PTE_U ? MMU_RIGHT_U : 0;
+		w->rights[level] = rights;
+		if (level < f->top)
+			w->rights[level] &= w->rights[level + 1];
+		trail->gpa[level] = gpa;
+		w->gpte[level] = gpte;
+		table = entry_gpa(mode, level, large, gpte);
+		if (level == 1 || large) {
+			w->level = level;
+			w->gpa.val = table | (gva.val & ((1ULL << shift) - 1));
 			break;
+		}
 	}
-
-	if (!access_allowed(regs, access, w))
+	if (!access_allowed(regs, access, w->rights[w->level]))
 		return inject(w, fault_code(regs, access, PFEC_PRESENT));
-
-	w->level = level;
-	w->global = (gpte & PTE_G) && (regs->cr4 & CR4_PGE);
-	w->gpa.val = (gpte & PTE_ADDR & GPA_MASK & ~(mmu_level_size(level) - 1)) |
-		     (gva.val & (mmu_level_size(level) - 1));
 	return MMU_OK;
 }
 
 /**
  * vmbox_mmu_walk - translate a guest-virtual address as the guest's CPU would
- * @env: the guest's memory
- * @regs: the guest's paging registers; long mode with paging is taken for granted
- * @gva: the address
+ * @mmu: has the guest's memory
+ * @regs: the guest's paging registers
+ * @gva: the address; 32 bits of it count outside of long mode
  * @access: PFEC_WRITE, PFEC_USER, PFEC_FETCH: what kind of access
  * @walk: filled in as the returned status says
  *
  * Sets the accessed bits of the entries used, and the dirty bit for a write,
- * by compare-and-exchange. AMD APM vol 2 §5.3, §5.4, §8.4.2.
+ * by compare-and-exchange, once the access is known to be allowed. AMD APM
+ * vol 2 §5.2 to §5.4, §8.4.2.
  */
-enum mmu_status vmbox_mmu_walk(struct mmu_env *env, const struct mmu_regs *regs, mmu_gva_t gva,
+enum mmu_status vmbox_mmu_walk(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gva,
 			       u32 access, struct mmu_walk *walk)
 {
-	struct trail trail;
+	enum mmu_mode mode = vmbox_mmu_mode(regs);
 	enum mmu_status status;
+	struct trail trail;
 	int i;
 
+	if (mode != MMU_64)
+		gva.val = (u32)gva.val;
+	if (mode == MMU_OFF) { /* as if one page mapped it all */
+		*walk = (struct mmu_walk){ .gpa = { gva.val }, .level = 4, .dirty = true };
+		walk->rights[4] = MMU_RIGHT_ALL;
+		return MMU_OK;
+	}
 	for (i = 0; i < VMBOX_MMU_MAX_RESTARTS; i++) {
-		status = walk_once(env, regs, gva, access, walk, &trail);
+		status = walk_once(mmu, regs, gva, access, walk, &trail);
 		if (status != MMU_OK)
 			return status;
-		walk->error = set_accessed_dirty(env, &trail, access, walk);
+		walk->error = set_accessed_dirty(mmu, &trail, modes[mode].size, access, walk);
 		if (walk->error != -EAGAIN)
 			break;
 	}
+	if (walk->error == -EROFS) /* like any write to read-only memory */
+		return MMU_EXIT;
 	return walk->error ? MMU_ERROR : MMU_OK;
 }

@@ -1,490 +1,967 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The shadow MMU against a model. Random edits of guest page tables, accesses,
- * flushes, slot holes and host revocations; after each access the shadow tree
- * is compared with a reference walker written from the manual and with a model
- * TLB: what the last fault put in, and no flush has taken out.
+ * The shadow MMU against a model. A guest that edits its page tables by its
+ * own accesses, flushes, changes modes; a host that takes pages away, reads
+ * the dirty log, changes slots, runs short of memory. After each step the audit
+ * runs. Each access goes through a model of the hardware (a TLB that is
+ * flushed only when the MMU asks for it, and the shadow tree) and is judged by
+ *
+ *  - a reference walker, written from the manuals: what a fault must do;
+ *  - the set of translations that a CPU could have cached since the guest's
+ *    last flush: what the hardware may still allow;
+ *  - the host's pages and the slots as they are now: no licence there.
  *
  * `test_mmu [STEPS [SEED]]`; the seed is printed.
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/random.h>
 
-#include "../../kmod/mmu/mmu.h"
-#include "../../kmod/mmu/format.h"
+#include "mmu_world.h"
 
-#define NR_GFNS	  64U /* guest-physical pages; some have no slot */
-#define HOLE(gfn) ((gfn) >= 56)
-#define TABLE_GFN 1U /* PML4 is page 1; tables are pages 1 to 8 */
-#define NR_TABLES 8U
+#define MAX_GVAS     64
+#define MAX_PREFIXES 24
+#define MAX_TRIES    16 /* exits without progress */
 
-struct mmu_env {
-	u64 mem[NR_GFNS][512];
-	u64 host[NR_GFNS]; /* gfn -> host-physical page, changed by a revocation */
-	unsigned long seq;
-	u64 next_host;
-	bool locked;
-	long tables, pages; /* allocated and not freed */
-	bool steal;	    /* revoke between get and map, once */
-};
+/* Guest pages: 1 to 4 the tables of a direct map that is never edited, 10 to 27 tables. */
+#define FIRST_TABLE 10U
+#define LAST_TABLE  27U
 
-static struct mmu_env env;
-static struct vmbox_mmu mmu;
+static struct mmu_regs regs;
 static unsigned long step;
-static unsigned int seed;
+static u64 seed;
+static unsigned long counts[9];
 
-static void die(const char *what, u64 a, u64 b)
+_Noreturn void world_die(const char *what, u64 a, u64 b)
 {
-	printf("not ok: %s (%#llx, %#llx) at step %lu, seed %u\n", what, (unsigned long long)a,
-	       (unsigned long long)b, step, seed);
+	printf("not ok: %s (%#llx, %#llx) at step %lu, seed %llu\n", what, (unsigned long long)a,
+	       (unsigned long long)b, step, (unsigned long long)seed);
 	abort();
 }
 
-static u64 rnd(u64 n)
+#define rnd world_rnd
+
+/* ---- the reference: AMD APM vol 2 chapter 5 and §8.4.2, read aloud ---- */
+
+enum {
+	OFF,
+	P32,
+	PAE,
+	P64
+};
+
+static int mode(void)
 {
-	return ((u64)random() << 31 ^ (u64)random()) % n;
+	if (!(regs.cr0 >> 31 & 1))
+		return OFF;
+	if (!(regs.cr4 >> 5 & 1))
+		return P32;
+	return regs.efer >> 10 & 1 ? P64 : PAE;
 }
 
-/* ---- the environment ---- */
-
-int mmu_env_gpte_read(struct mmu_env *e, mmu_gpa_t gpa, u64 *gpte)
+static bool nxe(void)
 {
-	if (gpa.val / 4096 >= NR_GFNS || HOLE(gpa.val / 4096))
-		return -ENOENT;
-	*gpte = e->mem[gpa.val / 4096][gpa.val % 4096 / 8];
-	return 0;
+	return regs.efer >> 11 & 1;
 }
 
-int mmu_env_gpte_cmpxchg(struct mmu_env *e, mmu_gpa_t gpa, u64 old, u64 new)
-{
-	u64 *p = &e->mem[gpa.val / 4096][gpa.val % 4096 / 8];
+struct rights {
+	bool w, u, x;
+};
 
-	if (*p != old)
-		return -EAGAIN;
-	*p = new;
-	return 0;
-}
+/* One entry: where it leads. */
+struct step_to {
+	bool present, reserved, leaf;
+	u64 gpa; /* of the next table, or of the page */
+};
 
-int mmu_env_page_get(struct mmu_env *e, mmu_gpa_t gpa, struct mmu_page *page)
+static struct step_to read_entry(int level, u64 e)
 {
-	if (gpa.val / 4096 >= NR_GFNS || HOLE(gpa.val / 4096))
-		return -ENOENT;
-	page->hpa = e->host[gpa.val / 4096];
-	page->writable = true;
-	page->seq = e->seq;
-	e->pages++;
-	if (e->steal) {
-		e->steal = false;
-		e->host[gpa.val / 4096] = e->next_host += 4096;
-		e->seq++;
+	struct step_to s = { .present = e & 1 };
+	int m = mode();
+
+	if (m == P32) {
+		s.gpa = e & 0xfffff000;
+		if (level == 2 && (e & 0x80) && (regs.cr4 >> 4 & 1)) {
+			s.leaf = true;
+			s.reserved = e >> 21 & 1;
+			s.gpa = (e & 0xffc00000) + ((e >> 13 & 0xff) << 32);
+		}
+	} else {
+		s.gpa = e & 0xfffffff000;
+		s.reserved = e >> 40 & 0xfff;
+		if (m == PAE)
+			s.reserved |= e >> 52 & 0x7ff;
+		if (!nxe())
+			s.reserved |= e >> 63;
+		if (level == 4)
+			s.reserved |= e >> 7 & 1;
+		if (level == 2 && (e & 0x80)) {
+			s.leaf = true;
+			s.reserved |= e >> 13 & 0xff;
+			s.gpa = e & 0xffffe00000;
+		}
+		if (level == 3 && (e & 0x80)) {
+			s.leaf = true;
+			s.reserved |= e >> 13 & 0x1ffff;
+			s.gpa = e & 0xffc0000000;
+		}
 	}
-	return 0;
+	s.leaf |= level == 1;
+	return s;
 }
 
-void mmu_env_page_put(const struct mmu_page *page)
+static int top_level(void)
 {
-	(void)page;
-	env.pages--;
+	return mode() == P64 ? 4 : 2;
 }
 
-bool mmu_env_page_stale(struct mmu_env *e, const struct mmu_page *page)
+static u32 entry_size(void)
 {
-	if (!e->locked)
-		die("stale check without the lock", 0, 0);
-	return page->seq != e->seq;
+	return mode() == P32 ? 4 : 8;
 }
 
-void mmu_env_lock(struct mmu_env *e)
+static int shift_of(int level)
 {
-	if (e->locked)
-		die("lock taken twice", 0, 0);
-	e->locked = true;
+	return mode() == P32 ? (level == 2 ? 22 : 12) : 12 + 9 * (level - 1);
 }
 
-void mmu_env_unlock(struct mmu_env *e)
+static u64 entry_gpa(u64 table, u64 gva, int level)
 {
-	e->locked = false;
+	u64 index = gva >> shift_of(level) & (mode() == P32 ? 1023 : 511);
+
+	return table + index * entry_size();
 }
 
-/* A table's "physical address" is its metadata's, so that freed ones are ASan's to catch. */
-struct mmu_table *mmu_env_table_alloc(void)
+/* Where the walk of @gva starts. False: a PDPTE is not present. */
+static bool top_table(u64 gva, u64 *table)
 {
-	struct mmu_table *t = aligned_alloc(4096, 8192);
+	u64 pdpte;
 
-	memset(t, 0, 8192);
-	t->entries = (u64 *)t + 512;
-	t->hpa = (u64)t;
-	env.tables++;
-	return t;
+	switch (mode()) {
+	case P64:
+		*table = regs.cr3 & 0xfffffff000;
+		return true;
+	case PAE:
+		pdpte = regs.pdpte[gva >> 30 & 3];
+		*table = pdpte & 0xfffffff000;
+		return pdpte & 1;
+	default:
+		*table = regs.cr3 & 0xfffff000;
+		return true;
+	}
 }
 
-void mmu_env_table_free(struct mmu_table *table)
+static u8 *guest_memory(u64 gpa)
 {
-	env.tables--;
-	free(table);
+	int page = world_page_of_gfn(gpa >> 12);
+
+	return page < 0 ? NULL : &world.mem[page][gpa & 4095];
 }
 
-struct mmu_table *mmu_env_table_from_hpa(u64 hpa)
+static bool allowed(u32 access, struct rights r)
 {
-	return (struct mmu_table *)hpa;
-}
+	bool smep = regs.cr4 >> 20 & 1, smap = regs.cr4 >> 21 & 1, wp = regs.cr0 >> 16 & 1;
+	bool write = access & 2, user = access & 4, fetch = access & 16;
 
-/* ---- the reference: AMD APM vol 2 §5.3 to §5.6, §8.4.2, read aloud ---- */
+	if (mode() == OFF)
+		return true;
+	if (user && !r.u)
+		return false;
+	if (fetch && !r.x)
+		return false;
+	if (write && !r.w && (user || wp))
+		return false;
+	if (!user && r.u && fetch && smep)
+		return false;
+	return user || !r.u || fetch || !smap || (regs.cpl != 3 && (regs.rflags >> 18 & 1));
+}
 
 struct expected {
 	enum mmu_status status;
 	u32 pfec;
 	u64 gpa;
-	bool user, write, nx, global, dirty, large;
-	u64 *path[4]; /* the guest entries used, root first */
+	struct rights r;
+	u64 path[5]; /* gpa of the guest entries used, top first */
 	int depth;
 };
 
-static struct expected reference_walk(const struct mmu_regs *r, u64 gva, u32 access)
+static struct expected reference_walk(u64 gva, u32 access)
 {
-	struct expected e = { .user = true, .write = true };
-	bool nxe = r->efer & (1 << 11), smep = r->cr4 & (1 << 20), smap = r->cr4 & (1 << 21);
-	bool is_write = access & 2, is_user = access & 4, is_fetch = access & 16;
-	u32 code = (access & 6) | (is_fetch && (nxe || smep) ? 16 : 0);
-	u64 table = r->cr3 & 0xfffffff000, entry = 0;
-	int level;
+	struct expected x = { .status = MMU_OK, .r = { true, true, true } };
+	bool smep = regs.cr4 >> 20 & 1, pae = regs.cr4 >> 5 & 1;
+	u32 code = (access & 6) | ((access & 16) && ((nxe() && pae) || smep) ? 16 : 0);
+	int level, i;
+	u64 table;
 
-	for (level = 4; level >= 1; level--) {
-		u64 index = gva >> (12 + 9 * (level - 1)) & 511;
-		u64 addr = table + index * 8;
-		bool large;
+	if (mode() == OFF) {
+		x.gpa = gva;
+		return x;
+	}
+	if (!top_table(gva, &table)) {
+		x.status = MMU_INJECT;
+		x.pfec = code;
+		return x;
+	}
+	for (level = top_level();; level--) {
+		u64 addr = entry_gpa(table, gva, level), e = 0;
+		struct step_to s;
 
-		if (addr >> 12 >= NR_GFNS || HOLE(addr >> 12)) {
-			e.status = MMU_EXIT;
-			e.gpa = addr;
-			return e;
+		if (!guest_memory(addr)) {
+			x.status = MMU_EXIT;
+			x.gpa = addr;
+			return x;
 		}
-		entry = env.mem[addr >> 12][addr % 4096 / 8];
-		if (!(entry & 1)) {
-			e.status = MMU_INJECT;
-			e.pfec = code;
-			return e;
+		memcpy(&e, guest_memory(addr), entry_size());
+		s = read_entry(level, e);
+		if (!s.present || s.reserved) {
+			x.status = MMU_INJECT;
+			x.pfec = code | (s.present ? 9 : 0);
+			return x;
 		}
-		large = level == 2 && (entry & 0x80);
-		if ((entry & 0x000fff0000000000) || (!nxe && entry >> 63) ||
-		    (level >= 3 && (entry & 0x80)) || (large && (entry & 0x1fe000))) {
-			e.status = MMU_INJECT;
-			e.pfec = code | 9;
-			return e;
-		}
-		e.path[e.depth++] = &env.mem[addr >> 12][addr % 4096 / 8];
-		e.user = e.user && (entry & 4);
-		e.write = e.write && (entry & 2);
-		e.nx = e.nx || entry >> 63;
-		table = entry & 0xfffffff000;
-		if (large) {
-			e.large = true;
-			e.gpa = (entry & 0xffffe00000) + (gva & 0x1fffff);
+		x.path[x.depth++] = addr;
+		x.r.w &= e >> 1 & 1;
+		x.r.u &= e >> 2 & 1;
+		x.r.x &= !(e >> 63);
+		table = s.gpa;
+		if (s.leaf) {
+			x.gpa = s.gpa + (gva & ((1ULL << shift_of(level)) - 1));
 			break;
 		}
-		e.gpa = table + (gva & 0xfff);
 	}
-	if ((is_user && !e.user) || (is_fetch && e.nx) || (is_write && is_user && !e.write) ||
-	    (is_write && !is_user && !e.write && (r->cr0 & (1 << 16))) ||
-	    (!is_user && e.user && is_fetch && smep) ||
-	    (!is_user && e.user && !is_fetch && smap &&
-	     (r->cpl == 3 || !(r->rflags & (1 << 18))))) {
-		e.status = MMU_INJECT;
-		e.pfec = code | 1;
-		return e;
+	if (!allowed(access, x.r)) {
+		x.status = MMU_INJECT;
+		x.pfec = code | 1;
+		return x;
 	}
-	e.global = (entry & 0x100) && (r->cr4 & 0x80);
-	e.dirty = (entry & 0x40) || is_write;
-	e.status = MMU_OK;
-	return e;
-}
+	for (i = 0; i < x.depth; i++) { /* A and D that cannot be set */
+		const struct world_slot *s = world_slot_of(x.path[i] >> 12);
+		u64 need = 0x20 | (i == x.depth - 1 && (access & 2) ? 0x40 : 0), e = 0;
 
-/* ---- the model TLB, by page of a small set of addresses ---- */
-
-static const u64 bases[] = { 0,
-			     0x1f0000,
-			     0x200000,
-			     0x40000000,
-			     0x7fffffe00000,
-			     0xffff800000000000,
-			     0xffffffff80000000,
-			     0xfffffffffffe0000 };
-#define NR_BASES (sizeof(bases) / sizeof(bases[0]))
-#define PAGES	 16U
-
-static struct model_entry {
-	bool valid, user, write, nx, global, large;
-	u64 gfn, hpa;
-} model[NR_BASES][PAGES];
-
-static u64 page_gva(u64 b, u64 p)
-{
-	return bases[b] + p * 4096;
-}
-
-static void model_flush(bool global_too)
-{
-	struct model_entry *m = &model[0][0];
-	size_t i;
-
-	for (i = 0; i < NR_BASES * PAGES; i++)
-		if (global_too || !m[i].global)
-			m[i].valid = false;
-}
-
-/* The shadow leaf of @gva, or 0. */
-static u64 shadow_leaf(u64 gva)
-{
-	struct mmu_table *t = mmu.root;
-	u64 spte;
-
-	for (;;) {
-		spte = t->entries[gva >> (12 + 9 * (t->level - 1)) & 511];
-		if (!spte || t->level == 1)
-			return spte;
-		t = mmu_env_table_from_hpa(spte & PTE_ADDR);
-	}
-}
-
-/* Every shadow leaf of the model's pages is what the model says; extra leaves are an error. */
-static void compare_all(void)
-{
-	u64 b, p;
-
-	for (b = 0; b < NR_BASES; b++) {
-		for (p = 0; p < PAGES; p++) {
-			const struct model_entry *m = &model[b][p];
-			u64 spte = shadow_leaf(page_gva(b, p));
-
-			if (!spte)
-				continue; /* a TLB may forget */
-			if (!m->valid)
-				die("shadow entry after a flush", page_gva(b, p), spte);
-			if ((spte & PTE_ADDR) != m->hpa)
-				die("wrong page", page_gva(b, p), spte);
-			if (((spte & PTE_W) && !m->write) || ((spte & PTE_U) && !m->user) ||
-			    (!(spte & PTE_NX) && m->nx))
-				die("too many rights", page_gva(b, p), spte);
-			if (spte & ~(PTE_ADDR | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D | PTE_NX |
-				     SPTE_GLOBAL))
-				die("unexpected bits", page_gva(b, p), spte);
+		memcpy(&e, guest_memory(x.path[i]), entry_size());
+		if (s->readonly && (e & need) != need) {
+			x.status = MMU_EXIT;
+			x.gpa = x.path[i];
+			return x;
 		}
 	}
+	return x;
 }
 
-static u32 count_tables(const struct mmu_table *t)
-{
-	u32 n = 1, i;
+/* ---- what a CPU may have cached since the last flush ---- */
 
-	for (i = 0; t->level > 1 && i < 512; i++)
-		if (t->entries[i])
-			n += count_tables(mmu_env_table_from_hpa(t->entries[i] & PTE_ADDR));
-	return n;
-}
+struct prefix {
+	u64 table;
+	struct rights r;
+};
 
-/* ---- steps ---- */
+struct leaf {
+	u64 gfn;	 /* of the 4 KiB page */
+	u64 first, last; /* gvas that the guest's page covers */
+	struct rights r;
+	bool dirty;
+};
 
-static bool shadow_allows(u64 spte, const struct mmu_regs *r, u32 access)
-{
-	bool user_page = spte & PTE_U;
+static struct cached {
+	u64 gva;
+	u64 table_gfn;				 /* direct map: the page it reaches; else -1 */
+	struct prefix prefixes[5][MAX_PREFIXES]; /* by level: tables that may be walked */
+	int nr_prefixes[5];
+	struct leaf leaves[MAX_PREFIXES];
+	int nr_leaves;
+	bool anything; /* more than fit: not judged until the next flush */
+	struct {
+		bool valid;
+		u64 spte;
+	} tlb;
+} gvas[MAX_GVAS];
+static int nr_gvas;
 
-	if (!spte || ((access & PFEC_WRITE) && !(spte & PTE_W)) ||
-	    ((access & PFEC_FETCH) && (spte & PTE_NX)))
-		return false;
-	if (access & PFEC_USER)
-		return user_page;
-	if (!user_page)
-		return true;
-	if (access & PFEC_FETCH)
-		return !(r->cr4 & (1 << 20));
-	return !(r->cr4 & (1 << 21)) || (r->cpl != 3 && (r->rflags & (1 << 18)));
-}
-
-static void check_accessed_dirty(const struct expected *e, u32 access)
+static void add_prefix(struct cached *c, int level, struct prefix p)
 {
 	int i;
 
-	for (i = 0; i < e->depth; i++)
-		if (!(*e->path[i] & 0x20))
-			die("accessed bit not set", i, *e->path[i]);
-	if ((access & PFEC_WRITE) && !(*e->path[e->depth - 1] & 0x40))
-		die("dirty bit not set", access, *e->path[e->depth - 1]);
+	for (i = 0; i < c->nr_prefixes[level]; i++)
+		if (!memcmp(&c->prefixes[level][i], &p, sizeof(p)))
+			return;
+	if (c->nr_prefixes[level] == MAX_PREFIXES)
+		c->anything = true;
+	else
+		c->prefixes[level][c->nr_prefixes[level]++] = p;
 }
 
-static void do_access(const struct mmu_regs *regs)
+static void add_leaf(struct cached *c, struct leaf l)
+{
+	int i;
+
+	for (i = 0; i < c->nr_leaves; i++)
+		if (!memcmp(&c->leaves[i], &l, sizeof(l)))
+			return;
+	if (c->nr_leaves == MAX_PREFIXES)
+		c->anything = true;
+	else
+		c->leaves[c->nr_leaves++] = l;
+}
+
+/* Takes in what could be cached from memory as it is now. */
+static void learn(struct cached *c)
+{
+	struct prefix top;
+	int level, i;
+
+	memset(&top, 0, sizeof(top));
+	top.r = (struct rights){ true, true, true };
+	if (mode() == OFF) {
+		struct leaf l;
+
+		memset(&l, 0, sizeof(l));
+		l = (struct leaf){ .gfn = c->gva >> 12,
+				   .first = c->gva,
+				   .last = c->gva + 4095,
+				   .r = top.r,
+				   .dirty = true };
+		add_leaf(c, l);
+		return;
+	}
+	if (top_table(c->gva, &top.table))
+		add_prefix(c, top_level(), top);
+	for (level = top_level(); level >= 1; level--) {
+		for (i = 0; i < c->nr_prefixes[level]; i++) {
+			struct prefix p = c->prefixes[level][i];
+			u64 addr = entry_gpa(p.table, c->gva, level), e = 0, size;
+			struct step_to s;
+			struct leaf l;
+
+			if (!guest_memory(addr))
+				continue;
+			memcpy(&e, guest_memory(addr), entry_size());
+			s = read_entry(level, e);
+			if (!s.present || s.reserved || !(e & 0x20))
+				continue;
+			p.table = s.gpa;
+			p.r.w &= e >> 1 & 1;
+			p.r.u &= e >> 2 & 1;
+			p.r.x &= !(e >> 63);
+			if (!s.leaf) {
+				add_prefix(c, level - 1, p);
+				continue;
+			}
+			size = 1ULL << shift_of(level);
+			memset(&l, 0, sizeof(l));
+			l.gfn = (s.gpa + (c->gva & (size - 1))) >> 12;
+			l.first = c->gva & ~(size - 1);
+			l.last = l.first + size - 1;
+			l.r = p.r;
+			l.dirty = e >> 6 & 1;
+			add_leaf(c, l);
+		}
+	}
+}
+
+static void learn_all(void)
+{
+	int i;
+
+	for (i = 0; i < nr_gvas; i++)
+		learn(&gvas[i]);
+}
+
+static void forget(struct cached *c, bool leaves)
+{
+	memset(c->nr_prefixes, 0, sizeof(c->nr_prefixes));
+	if (!leaves)
+		return;
+	c->nr_leaves = 0;
+	c->anything = false;
+}
+
+static void forget_all(void)
+{
+	int i;
+
+	for (i = 0; i < nr_gvas; i++)
+		forget(&gvas[i], true);
+	learn_all();
+}
+
+static void forget_page(u64 gva)
+{
+	int i, k;
+
+	for (i = 0; i < nr_gvas; i++) {
+		struct cached *c = &gvas[i];
+
+		forget(c, c->gva == (gva & ~4095ULL));
+		for (k = 0; k < c->nr_leaves;)
+			if (c->leaves[k].first <= gva && gva <= c->leaves[k].last)
+				c->leaves[k] = c->leaves[--c->nr_leaves];
+			else
+				k++;
+	}
+	learn_all();
+}
+
+/* ---- the hardware ---- */
+
+static void enter(void)
+{
+	int i;
+
+	if (!world.mmu.root && vmbox_mmu_load(&world.mmu, &regs))
+		world_die("load", 0, 0);
+	if (!world.mmu.flush_owed)
+		return;
+	world.mmu.flush_owed = false;
+	for (i = 0; i < nr_gvas; i++)
+		gvas[i].tlb.valid = false;
+}
+
+/* The leaf that the CPU finds, with the address of the 4 KiB page; 0: none. */
+static u64 hardware_walk(u64 gva)
+{
+	const struct mmu_sp *sp = world.mmu.root;
+
+	if (sp->role.level == 3 && sp->hpa >> 32)
+		world_die("CR3 of 32 bits cannot hold the root", sp->hpa, 0);
+	for (;;) {
+		int level = sp->role.level;
+		u64 spte = sp->spt[gva >> (12 + 9 * (level - 1)) & 511];
+
+		if (!(spte & 1))
+			return 0;
+		if (level == 1)
+			return spte;
+		if (level == 2 && (spte & 0x80))
+			return (spte & ~0x80ULL) + (gva & 0x1ff000);
+		if (level > 2 && (spte & 0x80))
+			world_die("large page at a level that has none", gva, spte);
+		sp = mmu_env_page_owner(spte & 0xffffffffff000);
+		if (!sp || sp->role.level != level - 1)
+			world_die("the hardware walks into nothing", gva, spte);
+	}
+}
+
+/* CR0.WP and EFER.NXE are on; SMEP and SMAP are the guest's if it has paging on. */
+static bool hardware_allows(u64 spte, u32 access)
+{
+	bool u = spte & 4, smep = regs.cr4 >> 20 & 1, smap = regs.cr4 >> 21 & 1;
+
+	if (!(spte & 1) || ((access & 2) && !(spte & 2)) || ((access & 16) && spte >> 63) ||
+	    ((access & 4) && !u))
+		return false;
+	if ((access & 4) || !u || mode() == OFF)
+		return true;
+	if (access & 16)
+		return !smep;
+	return !smap || (regs.cpl != 3 && (regs.rflags >> 18 & 1));
+}
+
+/* The hardware lets the guest do it: was that right? Returns the gfn. */
+static u64 judge(const struct cached *c, u32 access, u64 spte)
+{
+	bool wp = regs.cr0 >> 16 & 1, smap = regs.cr4 >> 21 & 1;
+	u64 hpa = spte & 0xffffffffff000;
+	int i;
+
+	for (i = 0; i < c->nr_leaves; i++) {
+		const struct leaf *l = &c->leaves[i];
+		const struct world_slot *s = world_slot_of(l->gfn);
+		int page = world_page_of_gfn(l->gfn);
+		struct rights r = l->r;
+
+		if (!wp && smap && r.u && !(access & 20)) /* see decisions.md: AC is not seen */
+			r.u = false;
+		if (page < 0 || world.host[page].hpa != hpa || !allowed(access, r))
+			continue;
+		if ((access & 2) && (!l->dirty || s->readonly || !world.host[page].writable))
+			continue;
+		return l->gfn;
+	}
+	if (c->anything) {
+		u64 gfn;
+
+		for (gfn = 0; gfn < 4096; gfn++)
+			if (world_page_of_gfn(gfn) >= 0 &&
+			    world.host[world_page_of_gfn(gfn)].hpa == hpa)
+				return gfn;
+	}
+	world_die("the hardware allows what no cached translation does", c->gva, spte);
+}
+
+/* ---- accesses ---- */
+
+static void store(u64 gfn, u32 offset, u64 val, u32 size)
+{
+	u64 gpa = gfn << 12 | offset;
+
+	/* what the direct map hangs on */
+	if (gfn < FIRST_TABLE || (gfn <= 11 && offset >= 0xff8) ||
+	    ((gfn == 24 || gfn == 25) && offset >= 24 && offset < 32) ||
+	    ((gfn == 26 || gfn == 27) && offset + size > 0xffc))
+		return;
+	memcpy(guest_memory(gpa), &val, size);
+	learn_all();
+}
+
+static void check_accessed_dirty(const struct expected *x, u32 access)
+{
+	int i;
+
+	for (i = 0; i < x->depth; i++) {
+		u64 e = 0;
+
+		memcpy(&e, guest_memory(x->path[i]), entry_size());
+		if (!(e & 0x20))
+			world_die("accessed bit not set", x->path[i], e);
+		if (i == x->depth - 1 && (access & 2) && !(e & 0x40))
+			world_die("dirty bit not set", x->path[i], e);
+	}
+}
+
+/* A fault. True: try again. */
+static bool fault(struct cached *c, u32 access)
+{
+	struct expected x = reference_walk(c->gva, access);
+	u64 changes = world.changes;
+	struct mmu_walk walk;
+	enum mmu_status got;
+
+	world.no_memory = !rnd(1000);
+	world.steal = rnd(64) ? 0 : 1 + rnd(2);
+	got = vmbox_mmu_fault(&world.mmu, &regs, (mmu_gva_t){ c->gva + rnd(4096) }, access, &walk);
+	world.steal = 0;
+	if (world.changes != changes)
+		learn_all();
+	if (world.no_memory && got == MMU_ERROR) {
+		world.no_memory = false;
+		return true;
+	}
+	world.no_memory = false;
+	if (x.status == MMU_OK) {
+		const struct world_slot *s = world_slot_of(x.gpa >> 12);
+
+		if (!s || (s->readonly && (access & 2)))
+			x.status = MMU_EXIT;
+	}
+	if (got != x.status)
+		world_die("a fault's outcome", got, x.status);
+	if (got == MMU_INJECT && walk.pfec != x.pfec)
+		world_die("error code", walk.pfec, x.pfec);
+	if (got == MMU_EXIT && walk.gpa.val >> 12 != x.gpa >> 12)
+		world_die("address of the exit", walk.gpa.val, x.gpa);
+	if (got != MMU_OK)
+		return false;
+	check_accessed_dirty(&x, access);
+	return true;
+}
+
+/* An access as the hardware does it; true with the gfn if it was done. */
+static bool access_page(struct cached *c, u32 access, u64 *gfn)
+{
+	int tries;
+
+	for (tries = 0; tries < MAX_TRIES; tries++) {
+		u64 spte;
+
+		enter();
+		if (c->tlb.valid && hardware_allows(c->tlb.spte, access)) {
+			spte = c->tlb.spte;
+		} else {
+			c->tlb.valid = false; /* a fault on an address drops its entry */
+			spte = hardware_walk(c->gva);
+		}
+		if (spte && hardware_allows(spte, access)) {
+			c->tlb.valid = true;
+			c->tlb.spte = spte;
+			*gfn = judge(c, access, spte);
+			if (access & 2)
+				world_note_write(*gfn);
+			counts[0]++;
+			return true;
+		}
+		if (!fault(c, access)) {
+			counts[1]++;
+			return false;
+		}
+	}
+	world_die("no progress", c->gva, access);
+}
+
+static u64 random_entry(u64 gfn, bool large);
+
+static void do_access(void)
 {
 	static const u32 kinds[] = { 0, PFEC_WRITE, PFEC_FETCH };
-	u64 b = rnd(NR_BASES), p = rnd(PAGES), gva = page_gva(b, p) + rnd(4096);
-	struct model_entry *m = &model[b][p];
-	struct mmu_regs r = *regs;
-	struct expected want;
-	enum mmu_status got;
-	struct mmu_walk walk;
+	struct cached *c = &gvas[rnd(nr_gvas)];
 	u32 access = kinds[rnd(3)];
+	u64 gfn;
 
-	r.cpl = rnd(2) ? 3 : 0;
-	r.rflags = rnd(2) << 18;
-	if (r.cpl == 3 && rnd(8))
+	regs.cpl = rnd(2) ? 3 : 0;
+	regs.rflags = rnd(2) << 18;
+	if (regs.cpl == 3 && rnd(8))
 		access |= PFEC_USER;
-	if (shadow_allows(shadow_leaf(gva), &r, access))
-		return; /* no fault; compare_all() judges the entry */
+	if (access_page(c, access, &gfn) && (access & 2) && gfn >= FIRST_TABLE &&
+	    gfn <= LAST_TABLE && rnd(2))
+		store(gfn, rnd(512) * 8, random_entry(rnd(NR_SMALL), false), 8);
+}
 
-	want = reference_walk(&r, gva, access);
-	env.steal = !rnd(16);
-	got = vmbox_mmu_fault(&mmu, &r, (mmu_gva_t){ gva }, access, &walk);
-	if (want.status == MMU_OK && (want.gpa >> 12 >= NR_GFNS || HOLE(want.gpa >> 12)))
-		want.status = MMU_EXIT;
-	if (got != want.status)
-		die("status", got, want.status);
-	if (got == MMU_INJECT && walk.pfec != want.pfec)
-		die("error code", walk.pfec, want.pfec);
-	if (got == MMU_EXIT && walk.gpa.val != want.gpa)
-		die("address of the exit", walk.gpa.val, want.gpa);
-	if (got != MMU_OK)
-		return;
-	check_accessed_dirty(&want, access);
+/* ---- edits of tables, through the direct map ---- */
 
-	if (shadow_leaf(gva) && shadow_allows(shadow_leaf(gva), &r, access)) {
-		bool wp_off = (access & PFEC_WRITE) && !want.write;
+static u64 random_entry(u64 gfn, bool large)
+{
+	static const u64 flags[] = { PTE_W, PTE_U, PTE_A, PTE_D, PTE_G };
+	u64 e = gfn << 12 | (rnd(16) ? PTE_P : 0), i;
 
-		*m = (struct model_entry){ .valid = true,
-					   .user = want.user && !wp_off,
-					   .write = (want.write && want.dirty) || wp_off,
-					   .nx = want.nx,
-					   .global = want.global,
-					   .large = want.large,
-					   .gfn = want.gpa >> 12,
-					   .hpa = env.host[want.gpa >> 12] };
-	} else if (env.steal) {
-		die("the fault did not fix the access", gva, access);
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (rnd(4))
+			e |= flags[i];
+	if (!rnd(8))
+		e |= PTE_NX;
+	if (!rnd(64))
+		e ^= 1ULL << rnd(64);
+	return e | (large ? PTE_PS : 0);
+}
+
+static u64 data_gfn(void)
+{
+	switch (rnd(8)) {
+	case 0:
+		return FIRST_TABLE + rnd(LAST_TABLE - FIRST_TABLE + 1); /* a table as data */
+	case 1:
+	case 2:
+		return LARGE_GFN + rnd(NR_LARGE + 16);
+	default:
+		return 28 + rnd(NR_SMALL - 28 + 4); /* some are in no slot */
+	}
+}
+
+/* A table of the given level, in the mode in force. */
+static u64 table_gfn(int level)
+{
+	if (!rnd(32))
+		return FIRST_TABLE + rnd(LAST_TABLE - FIRST_TABLE + 1);
+	switch (level) {
+	case 4:
+		return 10 + rnd(2);
+	case 3:
+		return mode() == PAE ? 24 + rnd(2) : 12 + rnd(2);
+	case 2:
+		return mode() == P32 ? 26 + rnd(2) : 14 + rnd(3);
+	default:
+		return 17 + rnd(6);
 	}
 }
 
 static void do_edit(void)
 {
-	static const u64 flags[] = { PTE_W, PTE_U, PTE_A, PTE_D, PTE_G, PTE_NX };
-	u64 t = rnd(NR_TABLES), b = rnd(NR_BASES), level = 1 + rnd(4), gfn, entry, i;
-	u64 index = page_gva(b, rnd(PAGES)) >> (12 + 9 * (level - 1)) & 511;
+	const struct cached *at = &gvas[rnd(nr_gvas)];
+	int level = 1 + rnd(mode() == P64 ? 4 : mode() == PAE ? 3 : 2), i;
+	u64 table = table_gfn(level), index, e, gfn;
 
-	/* tables 1: PML4, 2-3: PDPT, 4-5: PD, 6-8: PT; now and then any page */
-	static const u64 next[] = { 2, 4, 4, 6, 6 };
-	gfn = t < 5 ? next[t] + rnd(t < 3 ? 2 : 3) : rnd(NR_GFNS);
-	if (!rnd(64))
-		gfn = rnd(NR_GFNS + 4);
-	entry = gfn << 12 | (rnd(16) ? PTE_P : 0);
-	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-		if (rnd(4) < (flags[i] == PTE_NX ? 1 : 3))
-			entry |= flags[i];
-	if (!rnd(64))
-		entry |= 1ULL << rnd(64);
-	if ((t == 3 || t == 4) && !rnd(4))
-		entry = (entry & ~0x1fe000ULL & ~(gfn << 12)) | PTE_PS;
-	env.mem[TABLE_GFN + t][index] = entry;
+	if (mode() == PAE && level == 3) {
+		index = rnd(3);
+		e = table_gfn(2) << 12 | (rnd(16) ? 1 : 0) | (rnd(64) ? 0 : 1ULL << rnd(64));
+	} else {
+		index = at->gva >> shift_of(level) & (mode() == P32 ? 1023 : 511);
+		if (level == 1)
+			e = random_entry(data_gfn(), false);
+		else if (level < 4 && mode() != OFF && !rnd(4))
+			e = random_entry(level == 3	 ? 0
+					 : mode() == P32 ? rnd(2) << 10
+							 : rnd(4) << 9,
+					 true);
+		else
+			e = random_entry(table_gfn(level - 1), false);
+	}
+	for (i = 0; i < nr_gvas; i++) {
+		if (gvas[i].table_gfn != table)
+			continue;
+		regs.cpl = 0;
+		if (access_page(&gvas[i], PFEC_WRITE, &gfn) && gfn == table)
+			store(gfn, index * entry_size(), e, entry_size());
+		else
+			world_die("the direct map is gone", gvas[i].gva, table);
+	}
+	counts[2]++;
 }
 
-static void do_flush(struct mmu_regs *r)
+/* ---- flushes and changes of mode ---- */
+
+static void add_gva(u64 gva, u64 table)
 {
-	u64 b = rnd(NR_BASES), p = rnd(PAGES);
+	gvas[nr_gvas++] = (struct cached){ .gva = gva, .table_gfn = table };
+}
+
+static void choose_gvas(void)
+{
+	static const u64 bases64[] = {
+		0, 0x1fe000, 0x40000000, 0x7fffffe00000, 0xffff800000000000, 0xffff900000200000
+	};
+	static const u64 bases32[] = { 0, 0x1fe000, 0x3fe000, 0x40000000, 0x80200000, 0xbfffc000 };
+	u64 i, k, dm = mode() == P64 ? 0xffffff8000000000 : mode() == PAE ? 0xc0000000 : 0xffc00000;
+
+	nr_gvas = 0;
+	for (i = 0; i < 6; i++)
+		for (k = 0; k < 4; k++)
+			add_gva((mode() == P64 ? bases64[i] : bases32[i]) + k * 4096, -1ULL);
+	for (i = FIRST_TABLE; i <= LAST_TABLE; i++)
+		add_gva((mode() == OFF ? 0 : dm) + i * 4096, i);
+	for (i = 0; i < 4; i++)
+		if (mode() == OFF)
+			add_gva((LARGE_GFN + 300 * i) << 12, -1ULL);
+}
+
+/* MOV to CR3: also a flush when it is the same. False: #GP. */
+static bool load_cr3(struct mmu_regs *r)
+{
+	int i;
+
+	if ((r->cr0 >> 31) && (r->cr4 >> 5 & 1) && !(r->efer >> 10 & 1))
+		for (i = 0; i < 4; i++) {
+			memcpy(&r->pdpte[i], guest_memory(r->cr3 + i * 8), 8);
+			if ((r->pdpte[i] & 1) && (r->pdpte[i] & 0xffffff00000001e6))
+				return false;
+		}
+	return true;
+}
+
+static void do_mode(void)
+{
+	struct mmu_regs r = regs;
+	int old = mode();
+
+	if (!rnd(4)) { /* another mode */
+		r.cr0 = (r.cr0 & 0x10001) | (rnd(8) ? 1ULL << 31 : 0);
+		r.cr4 = (r.cr4 & ~0x20ULL) | rnd(3) << 5 >> (rnd(2) ? 1 : 0);
+		r.cr4 &= 0x3000b0;
+		r.efer &= ~0x400ULL;
+		if ((r.cr0 >> 31) && (r.cr4 >> 5 & 1) && rnd(3))
+			r.efer |= 0x400;
+	}
+	switch (rnd(6)) {
+	case 0:
+		r.cr0 ^= 1 << 16;
+		break;
+	case 1:
+		r.cr4 ^= 1 << 20;
+		break;
+	case 2:
+		r.cr4 ^= 1 << 21;
+		break;
+	case 3:
+		r.cr4 ^= rnd(2) ? 1 << 4 : 1 << 7;
+		break;
+	case 4:
+		r.efer ^= 1 << 11;
+		break;
+	}
+	r.cr3 = ((r.efer & 0x400 ? 10 : r.cr4 & 0x20 ? 24 : 26) + rnd(2)) << 12;
+	if (!load_cr3(&r))
+		return;
+	regs = r;
+	vmbox_mmu_flush(&world.mmu);
+	if (mode() != old) {
+		choose_gvas();
+		world.mmu.flush_owed = true; /* another tree: vmbox_mmu_load() asks for it, too */
+	}
+	forget_all();
+	counts[3]++;
+}
+
+static void do_flush(void)
+{
+	struct mmu_regs r = regs;
+
+	if (rnd(4))
+		r.cr3 ^= 1 << 12;
+	if (!load_cr3(&r))
+		return;
+	regs = r;
+	vmbox_mmu_flush(&world.mmu);
+	forget_all();
+	counts[4]++;
+}
+
+static void do_invlpg(void)
+{
+	u64 gva = gvas[rnd(nr_gvas)].gva + rnd(4096);
+
+	if (!rnd(4)) /* another page of a large one, perhaps */
+		gva ^= rnd(512) << 12;
+	vmbox_mmu_flush_page(&world.mmu, (mmu_gva_t){ gva });
+	forget_page(gva);
+	counts[5]++;
+}
+
+/* ---- the host ---- */
+
+static void do_host(void)
+{
+	u32 page = rnd(4) ? rnd(NR_SMALL) : rnd(NR_PAGES);
 
 	switch (rnd(8)) {
 	case 0:
-		r->cr4 ^= rnd(2) ? 1 << 7 : 1 << (20 + rnd(2));
-		vmbox_mmu_flush_all(&mmu);
-		model_flush(true);
+		world_make_large(rnd(2));
 		break;
-	case 1:
-		if (rnd(2))
-			r->cr0 ^= 1 << 16;
-		else
-			r->efer ^= 1 << 11;
-		vmbox_mmu_flush_all(&mmu);
-		model_flush(true);
+	case 1: /* becomes shared: KSM, fork */
+		world_unmap(page < NR_SMALL ? HVA_SMALL + page * 4096
+					    : HVA_LARGE + (page - NR_SMALL) * 4096ULL,
+			    1);
+		world.host[page].writable = false;
 		break;
 	case 2:
+		mmu_env_lock(&world);
+		vmbox_mmu_age(&world.mmu, HVA_SMALL, HVA_SMALL + rnd(NR_SMALL) * 4096, rnd(2));
+		mmu_env_unlock(&world);
+		break;
 	case 3:
-		vmbox_mmu_flush_local(&mmu);
-		model_flush(false);
+		mmu_env_lock(&world);
+		vmbox_mmu_reclaim(&world.mmu, rnd(8));
+		mmu_env_unlock(&world);
+		vmbox_mmu_collect(&world.mmu);
+		break;
+	case 4:
+		if (!rnd(16))
+			world_unmap(HVA_SMALL, NR_SMALL);
 		break;
 	default:
-		vmbox_mmu_flush_page(&mmu, (mmu_gva_t){ page_gva(b, p) + rnd(4096) });
-		if (model[b][p].valid && model[b][p].large) {
-			u64 b2, p2;
+		world_renew(page);
+	}
+	counts[6]++;
+}
 
-			for (b2 = 0; b2 < NR_BASES; b2++)
-				for (p2 = 0; p2 < PAGES; p2++)
-					if (page_gva(b2, p2) >> 21 == page_gva(b, p) >> 21 &&
-					    model[b2][p2].large)
-						model[b2][p2].valid = false;
-		}
-		model[b][p].valid = false;
+static void do_dirty_log(void)
+{
+	unsigned long bitmap[NR_LARGE / 64];
+	u32 id = rnd(2), i;
+
+	if (!world.slot[id].logged || !world.slot[id].npages)
+		return;
+	mmu_env_lock(&world);
+	vmbox_mmu_get_dirty(&world.mmu, id, bitmap);
+	mmu_env_unlock(&world);
+	vmbox_mmu_collect(&world.mmu);
+	for (i = 0; i < world.slot[id].npages; i++) {
+		if (test_bit(i, bitmap) != world.dirty[id][i])
+			world_die("dirty log: page, reported", i, test_bit(i, bitmap));
+		world.dirty[id][i] = false;
+	}
+	counts[7]++;
+}
+
+static void do_slot(void)
+{
+	struct world_slot s = world.slot[rnd(2)];
+
+	if (s.hva == HVA_LARGE || !s.npages) {
+		s = (struct world_slot){ .gfn = rnd(4) ? LARGE_GFN : 2048,
+					 .npages = rnd(8) ? NR_LARGE : 0,
+					 .hva = HVA_LARGE,
+					 .readonly = !rnd(4),
+					 .logged = rnd(2) };
+		if (!rnd(8))
+			s.npages -= s.npages / 3;
+		world_set_slot(1, &s);
+	} else {
+		s.logged = rnd(2);
+		world_set_slot(0, &s);
+	}
+	learn_all();
+	counts[8]++;
+}
+
+/* ---- */
+
+static void put64(u64 gfn, u64 index, u64 e)
+{
+	memcpy(&world.mem[gfn][index * 8], &e, 8);
+}
+
+static void put32(u64 gfn, u64 index, u32 e)
+{
+	memcpy(&world.mem[gfn][index * 4], &e, 4);
+}
+
+/* Maps gfns 0 to 63 at a fixed place in each mode, for the supervisor. */
+static void make_direct_map(void)
+{
+	u64 i, f = PTE_P | PTE_W | PTE_A | PTE_D;
+
+	for (i = 0; i < 2; i++) {
+		put64(10 + i, 511, 1 << 12 | f);
+		put64(24 + i, 3, 2 << 12 | PTE_P);
+		put32(26 + i, 1023, 4 << 12 | f);
+	}
+	put64(1, 0, 2 << 12 | f);
+	put64(2, 0, 3 << 12 | f);
+	for (i = 0; i < NR_SMALL; i++) {
+		put64(3, i, i << 12 | f);
+		put32(4, i, i << 12 | f);
 	}
 }
 
-/* The host takes a page away, as the notifier does. */
-static void do_revoke(void)
+static void audit(void)
 {
-	struct mmu_table *freed = NULL;
-	u64 gfn = rnd(NR_GFNS);
+	const char *bad;
+	u64 detail;
 
-	mmu_env_lock(&env);
-	env.seq++;
-	vmbox_mmu_detach_all(&mmu, &freed);
-	mmu_env_unlock(&env);
-	vmbox_mmu_free_list(freed);
-	env.host[gfn] = env.next_host += 4096;
-	model_flush(true);
+	mmu_env_lock(&world);
+	bad = vmbox_mmu_audit(&world.mmu, &regs, &detail);
+	mmu_env_unlock(&world);
+	if (bad)
+		world_die(bad, detail, 0);
 }
 
 int main(int argc, char **argv)
 {
-	unsigned long steps = argc > 1 ? strtoul(argv[1], NULL, 0) : 2000000;
-	struct mmu_regs regs = {
-		.cr0 = 0x80010001, .cr3 = TABLE_GFN << 12, .cr4 = 0xa0, .efer = 0xd00
-	};
+	unsigned long steps = argc > 1 ? strtoul(argv[1], NULL, 0) : 1000000;
 	u32 i;
 
-	seed = argc > 2 ? strtoul(argv[2], NULL, 0) : (unsigned int)time(NULL);
+	getrandom(&seed, sizeof(seed), 0);
+	if (argc > 2 && strcmp(argv[2], "random"))
+		seed = strtoull(argv[2], NULL, 0);
 	setvbuf(stdout, NULL, _IONBF, 0);
-	printf("test_mmu: %lu steps, seed %u\n", steps, seed);
-	srandom(seed);
-	for (i = 0; i < NR_GFNS; i++)
-		env.host[i] = env.next_host += 4096;
-	if (vmbox_mmu_init(&mmu, &env))
-		die("init", 0, 0);
-	mmu.max_tables = 40; /* so that the quota is met often */
-	for (i = 0; i < 400; i++)
+	printf("test_mmu: %lu steps, seed %llu\n", steps, (unsigned long long)seed);
+	world_seed(seed);
+	world_init();
+	world.mmu.max_pages = VMBOX_MMU_MIN_PAGES; /* so that the quota is met often */
+	world.mmu.large_may_exec = seed & 1;
+	make_direct_map();
+	regs = (struct mmu_regs){ .cr0 = 0x80010001, .cr3 = 10 << 12, .cr4 = 0xa0, .efer = 0xd00 };
+	choose_gvas();
+	forget_all();
+	for (i = 0; i < 100; i++)
 		do_edit();
 
 	for (step = 0; step < steps; step++) {
-		switch (rnd(32)) {
-		case 0:
-		case 1:
-		case 2:
+		u64 what = rnd(1000);
+
+		if (what < 150)
 			do_edit();
-			break;
-		case 3:
-		case 4:
-			do_flush(&regs);
-			break;
-		case 5:
-			if (!rnd(8))
-				do_revoke();
-			break;
-		default:
-			do_access(&regs);
-		}
-		if (step % 16)
-			continue;
-		compare_all();
-		if (count_tables(mmu.root) != mmu.nr_tables || mmu.nr_tables > mmu.max_tables)
-			die("count of tables", count_tables(mmu.root), mmu.nr_tables);
-		if (env.locked || env.pages)
-			die("left behind: lock, pages", env.locked, env.pages);
+		else if (what < 210)
+			do_flush();
+		else if (what < 270)
+			do_invlpg();
+		else if (what < 285)
+			do_mode();
+		else if (what < 315)
+			do_host();
+		else if (what < 325)
+			do_dirty_log();
+		else if (what < 328)
+			do_slot();
+		else
+			do_access();
+		audit();
+		if (world.pages_held)
+			world_die("a page is held", world.pages_held, 0);
 	}
-	vmbox_mmu_fini(&mmu);
-	if (env.tables)
-		die("tables leaked", env.tables, 0);
-	puts("ok");
+	printf("accesses %lu, exits %lu, edits %lu, modes %lu, flushes %lu, invlpg %lu, host %lu, "
+	       "logs %lu, slots %lu\n",
+	       counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6],
+	       counts[7], counts[8]);
+#define SHOW(name) printf(#name " %llu, ", (unsigned long long)world.mmu.stats[MMU_STAT_##name]);
+	VMBOX_MMU_STATS(SHOW)
+	world_fini();
+	puts("\nok");
 	return 0;
 }
