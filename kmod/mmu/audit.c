@@ -157,8 +157,7 @@ static const char *check_entries(struct audit *a, const struct mmu_sp *sp)
 
 	for (idx = 0; idx < MMU_ENTRIES; idx++)
 		nr_present += sp->spt[idx] != 0;
-	for_each_present(sp, idx)
-	{
+	for_each_present(sp, idx) {
 		FAIL_UNLESS(a, sp->spt[idx], (sp->spt[idx] & PTE_P) && nr_present--,
 			    "9: an entry that is not present is counted");
 		bad = spte_is_leaf(sp, idx) ? check_leaf(a, sp, idx) : check_link(a, sp, idx);
@@ -310,8 +309,9 @@ static const char *check_root(struct audit *a)
 	FAIL_UNLESS(a, root->hpa, !is_pdpt(root) || root->hpa < 1ULL << 32,
 		    "12: the root is out of CR3's reach");
 	if (role.mode == MMU_PAE)
-		for_each_present(root, i) FAIL_UNLESS(a, i, root->record[i] == a->regs->pdpte[i],
-						      "12: the root is of other PDPTEs");
+		for_each_present(root, i)
+			FAIL_UNLESS(a, i, root->record[i] == a->regs->pdpte[i],
+				    "12: the root is of other PDPTEs");
 	return NULL;
 }
 

@@ -63,8 +63,9 @@ static void sync_pdptes(struct vmbox_mmu *mmu, struct mmu_sp *root, const struct
 {
 	u32 i;
 
-	for_each_present(root, i) if (root->record[i] != regs->pdpte[i])
-		vmbox_spte_drop(mmu, root, i);
+	for_each_present(root, i)
+		if (root->record[i] != regs->pdpte[i])
+			vmbox_spte_drop(mmu, root, i);
 }
 
 /**

@@ -153,7 +153,8 @@ void vmbox_sp_zap(struct vmbox_mmu *mmu, struct mmu_sp *sp)
 	u32 idx;
 
 	vmbox_drop_chain(mmu, &sp->parents);
-	for_each_present(sp, idx) vmbox_spte_drop(mmu, sp, idx);
+	for_each_present(sp, idx)
+		vmbox_spte_drop(mmu, sp, idx);
 	if (mmu->root == sp)
 		mmu->root = NULL;
 	list_del(&sp->hash);
@@ -188,12 +189,9 @@ u32 vmbox_mmu_reclaim(struct vmbox_mmu *mmu, u32 nr)
 	struct mmu_sp *sp, *next;
 	u32 done = 0;
 
-	list_for_each_entry_safe_reverse(sp, next, &mmu->lru, lru)
-	{
+	list_for_each_entry_safe_reverse(sp, next, &mmu->lru, lru) {
 		if (done == nr)
 			break;
-		if (sp == mmu->root)
-			continue;
 		vmbox_sp_zap(mmu, sp);
 		done++;
 	}

@@ -69,7 +69,8 @@ static bool sync_sp(struct vmbox_mmu *mmu, struct mmu_sp *sp)
 	bool changed = false;
 	u32 idx;
 
-	for_each_present(sp, idx) changed |= sync_entry(mmu, sp, idx);
+	for_each_present(sp, idx)
+		changed |= sync_entry(mmu, sp, idx);
 	mmu->stats[MMU_STAT_syncs]++;
 	return changed;
 }

@@ -24,8 +24,9 @@
 #define MAX_TRIES    16 /* exits without progress */
 
 /* Guest pages: 1 to 4 the tables of a direct map that is never edited, 10 to 27 tables. */
-#define FIRST_TABLE 10U
-#define LAST_TABLE  27U
+#define FIRST_TABLE  10U
+#define LAST_TABLE   27U
+#define LARGE_TABLES 4U /* more tables, from LARGE_GFN: within what may be one 2 MiB page */
 
 static struct mmu_regs regs;
 static unsigned long step;
@@ -587,6 +588,14 @@ static bool access_page(struct cached *c, u32 access, u64 *gfn)
 }
 
 static u64 random_entry(u64 gfn, bool large);
+static u64 data_gfn(void);
+
+/* May the guest use it as a table? */
+static bool is_table(u64 gfn)
+{
+	return (gfn >= FIRST_TABLE && gfn <= LAST_TABLE) ||
+	       (gfn >= LARGE_GFN && gfn < LARGE_GFN + LARGE_TABLES);
+}
 
 static void do_access(void)
 {
@@ -599,9 +608,9 @@ static void do_access(void)
 	regs.rflags = rnd(2) << 18;
 	if (regs.cpl == 3 && rnd(8))
 		access |= PFEC_USER;
-	if (access_page(c, access, &gfn) && (access & 2) && gfn >= FIRST_TABLE &&
-	    gfn <= LAST_TABLE && rnd(2))
-		store(gfn, rnd(512) * 8, random_entry(rnd(NR_SMALL), false), 8);
+	if (access_page(c, access, &gfn) && (access & 2) && is_table(gfn) && rnd(2))
+		store(gfn, (gvas[rnd(nr_gvas)].gva >> 12 & 511) * 8,
+		      random_entry(data_gfn(), false), 8);
 }
 
 /* ---- edits of tables, through the direct map ---- */
@@ -628,7 +637,7 @@ static u64 data_gfn(void)
 		return FIRST_TABLE + rnd(LAST_TABLE - FIRST_TABLE + 1); /* a table as data */
 	case 1:
 	case 2:
-		return LARGE_GFN + rnd(NR_LARGE + 16);
+		return LARGE_GFN + rnd(rnd(2) ? LARGE_TABLES : NR_LARGE + 16);
 	default:
 		return 28 + rnd(NR_SMALL - 28 + 4); /* some are in no slot */
 	}
@@ -639,6 +648,8 @@ static u64 table_gfn(int level)
 {
 	if (!rnd(32))
 		return FIRST_TABLE + rnd(LAST_TABLE - FIRST_TABLE + 1);
+	if (!rnd(16))
+		return LARGE_GFN + rnd(LARGE_TABLES);
 	switch (level) {
 	case 4:
 		return 10 + rnd(2);
@@ -671,6 +682,13 @@ static void do_edit(void)
 					 true);
 		else
 			e = random_entry(table_gfn(level - 1), false);
+	}
+	if (!rnd(3) && table < NR_SMALL) { /* or one bit of what is there */
+		static const u64 bits[] = { PTE_P, PTE_W, PTE_U, PTE_A, PTE_D, PTE_PS, PTE_NX };
+
+		e = 0;
+		memcpy(&e, &world.mem[table][index * entry_size()], entry_size());
+		e ^= rnd(4) ? bits[rnd(7)] : 1ULL << rnd(64);
 	}
 	for (i = 0; i < nr_gvas; i++) {
 		if (gvas[i].table_gfn != table)
