@@ -50,18 +50,24 @@ struct vmbox_event {
 	u32 error;
 };
 
+#define VMBOX_EXIT_KINDS(X)                                                               \
+	X(HOST, host)		  /* an interrupt or NMI of the host's: nothing to do */  \
+	X(PAGE_FAULT, page_fault) /* gva, error */                                        \
+	X(EXCEPTION, exception)	  /* event: only to be looked at; give it back */         \
+	X(INSN, insn)		  /* decode and emulate */                                \
+	X(IO, io)		  /* port, size, in, next_rip */                          \
+	X(UNDEFINED, undefined)	  /* an instruction that the guest's CPU does not have */ \
+	X(IRQ_WINDOW, irq_window) /* the guest can take an interrupt now */               \
+	X(SHUTDOWN, shutdown)	  /* triple fault; guest state is undefined from here */  \
+	X(ENTRY_FAILED, no_entry) /* reason: the hardware's */                            \
+	X(UNKNOWN, unknown)	  /* reason: the hardware's; the VM dies */
+
+#define VMBOX_EXIT_KIND(kind, name) EXIT_##kind,
+#define VMBOX_EXIT_NAME(kind, name) #name,
 enum vmbox_exit_kind {
-	EXIT_HOST,	   /* a host interrupt or NMI: nothing to do for the guest */
-	EXIT_PAGE_FAULT,   /* gva, error */
-	EXIT_EXCEPTION,	   /* event: intercepted only to be looked at; give it back */
-	EXIT_INSN,	   /* decode and emulate */
-	EXIT_IO,	   /* port, size, in, next_rip */
-	EXIT_UNDEFINED,	   /* an instruction that the guest's CPU does not have */
-	EXIT_IRQ_WINDOW,   /* the guest can take an interrupt now */
-	EXIT_SHUTDOWN,	   /* triple fault; guest state is undefined from here */
-	EXIT_ENTRY_FAILED, /* reason: the hardware's */
-	EXIT_UNKNOWN,	   /* reason: the hardware's; the VM dies */
+	VMBOX_EXIT_KINDS(VMBOX_EXIT_KIND)
 };
+#define NR_EXIT_KINDS (EXIT_UNKNOWN + 1)
 
 struct vmbox_exit {
 	enum vmbox_exit_kind kind;

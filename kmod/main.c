@@ -100,6 +100,7 @@ static int __init vmbox_init(void)
 	err = vmbox_mem_register_shrinker();
 	if (err)
 		goto no_shrinker;
+	vmbox_stats_init();
 	err = misc_register(&device);
 	if (err)
 		goto no_device;
@@ -107,6 +108,7 @@ static int __init vmbox_init(void)
 	return 0;
 
 no_device:
+	vmbox_stats_fini();
 	vmbox_mem_unregister_shrinker();
 no_shrinker:
 	vmbox_svm_fini();
@@ -116,6 +118,7 @@ no_shrinker:
 static void __exit vmbox_exit(void)
 {
 	misc_deregister(&device);
+	vmbox_stats_fini();
 	vmbox_mem_unregister_shrinker();
 	vmbox_svm_fini();
 }

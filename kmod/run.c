@@ -111,8 +111,23 @@ static void complete_in(struct vmbox_vcpu *vcpu)
 	vcpu->pending_in = 0;
 }
 
+/* A violated invariant is a bug of ours: the VM ends, and the host does not notice. */
+static enum vmbox_next audit(struct vmbox_vcpu *vcpu)
+{
+	struct mmu_regs regs = vmbox_mmu_regs(vcpu);
+	struct mmu_env *mem = &vcpu->vm->mem;
+	const char *bad;
+	u64 detail;
+
+	mmu_env_lock(mem);
+	bad = vmbox_mmu_audit(&mem->mmu, &regs, &detail);
+	mmu_env_unlock(mem);
+	return bad ? vmbox_internal_error(vcpu, bad, detail) : NEXT_ENTER;
+}
+
 static enum vmbox_next loop(struct vmbox_vcpu *vcpu)
 {
+	u32 every = READ_ONCE(vcpu->vm->audit);
 	enum vmbox_next next;
 	struct vmbox_exit exit;
 
@@ -122,8 +137,12 @@ static enum vmbox_next loop(struct vmbox_vcpu *vcpu)
 			return NEXT_USER;
 		}
 		next = enter(vcpu, &exit);
-		if (next == NEXT_ENTER)
-			next = vmbox_exit_handle(vcpu, &exit);
+		if (next != NEXT_ENTER)
+			break;
+		vcpu->vm->exits[exit.kind]++;
+		next = vmbox_exit_handle(vcpu, &exit);
+		if (every && next == NEXT_ENTER && ++vcpu->nr_exits % every == 0)
+			next = audit(vcpu);
 	} while (next == NEXT_ENTER);
 	return next;
 }

@@ -9,12 +9,17 @@
 #include <linux/cpuhotplug.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/moduleparam.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "main.h"
 #include "vcpu.h"
+
+static unsigned int audit;
+module_param(audit, uint, 0644);
+MODULE_PARM_DESC(audit, "check all invariants of the shadow MMU at every Nth exit (0: never)");
 
 static DEFINE_MUTEX(count_lock);
 static unsigned int nr_vms; /* [count_lock] */
@@ -77,6 +82,7 @@ static void vm_destroy(struct kref *refs)
 {
 	struct vmbox_vm *vm = container_of(refs, struct vmbox_vm, refs);
 
+	vmbox_stats_remove(vm);
 	vmbox_mem_fini(&vm->mem);
 	kvfree(vm);
 	vm_count_put();
@@ -108,6 +114,7 @@ long vmbox_check_extension(void *unused, unsigned long extension)
 	case KVM_CAP_GET_TSC_KHZ:
 	case KVM_CAP_READONLY_MEM:
 	case KVM_CAP_SYNC_MMU:
+	case KVM_CAP_BINARY_STATS_FD:
 		return 1;
 	case KVM_CAP_NR_MEMSLOTS:
 		return VMBOX_MAX_SLOTS;
@@ -154,11 +161,17 @@ static long ioctl_get_dirty_log(void *object, unsigned long arg)
 	return vmbox_mem_get_dirty_log(&vm->mem, &log);
 }
 
+static long ioctl_get_stats_fd(void *object, unsigned long arg)
+{
+	return arg ? -EINVAL : vmbox_stats_create_fd(object);
+}
+
 static const struct vmbox_ioctl vm_ioctls[] = {
 	{ KVM_CHECK_EXTENSION, vmbox_check_extension },
 	{ KVM_CREATE_VCPU, ioctl_create_vcpu },
 	{ KVM_SET_USER_MEMORY_REGION, ioctl_set_region },
 	{ KVM_GET_DIRTY_LOG, ioctl_get_dirty_log },
+	{ KVM_GET_STATS_FD, ioctl_get_stats_fd },
 };
 
 static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -204,6 +217,8 @@ static struct vmbox_vm *vm_create(void)
 		vmbox_vm_put(vm);
 		return ERR_PTR(err);
 	}
+	vm->audit = audit;
+	vmbox_stats_add(vm);
 	return vm;
 }
 

@@ -19,12 +19,22 @@ struct vmbox_vm {
 	const struct vmbox_arch_ops *ops; /* (c) */
 	struct mmu_env mem;		  /* its own locks */
 	struct mutex lock;
-	bool has_vcpu; /* [v] */
-	bool dead;     /* broken: no vCPU runs any more; only ever set */
+	bool has_vcpu;		  /* [v] */
+	bool dead;		  /* broken: no vCPU runs any more; only ever set */
+	u32 audit;		  /* of the shadow MMU: at every Nth exit; 0: never */
+	u64 exits[NR_EXIT_KINDS]; /* the vCPU's thread counts */
+	struct dentry *debugfs;	  /* (c) */
 };
 
 int vmbox_vm_create_fd(void);
 void vmbox_vm_put(struct vmbox_vm *vm);
+
+/* stats.c */
+void vmbox_stats_init(void);
+void vmbox_stats_fini(void);
+void vmbox_stats_add(struct vmbox_vm *vm);
+void vmbox_stats_remove(struct vmbox_vm *vm);
+long vmbox_stats_create_fd(struct vmbox_vm *vm);
 
 /* One accepted ioctl; what is in no table is -ENOTTY. */
 struct vmbox_ioctl {

@@ -38,7 +38,8 @@ static void drop_caches(void)
 	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
 
 	if (fd >= 0) {
-		if (write(fd, "7", 1) < 0) /* all, and 4: do not log it */
+		/* 4: do not log it; 3: everything that is clean */
+		if (write(fd, "4", 1) < 0 || write(fd, "3", 1) < 0)
 			perror("agent: drop_caches");
 		close(fd);
 	}
