@@ -39,7 +39,7 @@ static void drop_caches(void)
 
 	if (fd >= 0) {
 		/* 4: do not log it; 3: everything that is clean */
-		if (write(fd, "4", 1) < 0 || write(fd, "3", 1) < 0)
+		if (pwrite(fd, "4", 1, 0) < 0 || pwrite(fd, "3", 1, 0) < 0)
 			perror("agent: drop_caches");
 		close(fd);
 	}
