@@ -492,7 +492,7 @@ bool mmu_env_page_is_current(struct mmu_env *env, u64 hva, u64 hpa, bool writabl
 	bool same;
 
 	if (get_user_pages_fast_only(hva, 1, writable ? FOLL_WRITE : 0, &page) != 1)
-		return !writable && is_zero_pfn(PHYS_PFN(hpa)); /* which the fast way does not give */
+		return !writable && is_zero_pfn(PHYS_PFN(hpa)); /* never got the fast way */
 	same = page_to_phys(page) == hpa;
 	put_page(page);
 	return same;
