@@ -132,7 +132,8 @@ static const char *check_link(struct audit *a, const struct mmu_sp *sp, u32 idx)
 	struct mmu_sp *child = spte_child(sp, idx);
 	union mmu_role role;
 
-	FAIL_UNLESS(a, spte, (spte & ~PTE_ADDR) == (is_pdpt(sp) ? SPTE_PDPTE : SPTE_TABLE),
+	FAIL_UNLESS(a, spte,
+		    ((spte | PTE_A) & ~PTE_ADDR) == (is_pdpt(sp) ? SPTE_PDPTE | PTE_A : SPTE_TABLE),
 		    "9: a link has bits that it may not have");
 	FAIL_UNLESS(a, spte,
 		    child && child->id <= VMBOX_MMU_MAX_PAGES && a->mmu->by_id[child->id] == child,
