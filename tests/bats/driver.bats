@@ -4,6 +4,17 @@
 
 driver_test=$BATS_TEST_DIRNAME/../../build/tests/driver/driver_test
 
+# The audit of the shadow MMU is on; these VMs are small.
+audit=/sys/module/vmbox/parameters/audit
+
+setup_file() {
+	[ ! -w $audit ] || echo 1 >$audit
+}
+
+teardown_file() {
+	[ ! -w $audit ] || echo 0 >$audit
+}
+
 one() {
 	run timeout 120 "$driver_test" "$1"
 	echo "$output"
@@ -32,6 +43,14 @@ one() {
 @test "driver: page tables outside memory exit" { one page_tables_outside_memory_exit; }
 @test "driver: memory follows the host" { one memory_follows_the_host; }
 @test "driver: a deleted slot is gone" { one a_deleted_slot_is_gone; }
+@test "driver: the dirty log is exact" { one dirty_log_is_exact; }
+@test "driver: read-only memory" { one read_only_memory; }
+@test "driver: slots move" { one slots_move; }
+@test "driver: fork of the process" { one fork_of_the_process; }
+@test "driver: merged pages" { one merged_pages; }
+@test "driver: swapped pages" { one swapped_pages; }
+@test "driver: memory churns under the guest" { one memory_churns_under_the_guest; }
+@test "driver: statistics" { one statistics; }
 @test "driver: a signal ends run" { one a_signal_ends_run; }
 @test "driver: interrupts" { one interrupts; }
 @test "driver: interrupt window" { one interrupt_window; }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -389,6 +390,351 @@ static void test_a_deleted_slot_is_gone(void)
 	vm_destroy(&vm);
 }
 
+/* ---- the shadow MMU and the host's memory: the guest `memory` reads and writes for us ---- */
+
+/* Answers an IN of 32 bits. */
+static void give(struct vm *vm, uint32_t val)
+{
+	int reason = vm_run(vm);
+
+	if (reason != KVM_EXIT_IO || vm->run->io.direction != KVM_EXIT_IO_IN)
+		FAIL("exit %d, not IN", reason);
+	memcpy((uint8_t *)vm->run + vm->run->io.data_offset, &val, sizeof(val));
+}
+
+/* The byte at @addr after the guest has read it, or added one to it. */
+static uint8_t guest_does(struct vm *vm, uint64_t addr, bool adds)
+{
+	give(vm, addr);
+	give(vm, adds);
+	return vm_expect_out(vm, 0x10);
+}
+
+static uint8_t guest_reads(struct vm *vm, uint64_t addr)
+{
+	return guest_does(vm, addr, false);
+}
+
+static uint8_t guest_adds(struct vm *vm, uint64_t addr)
+{
+	return guest_does(vm, addr, true);
+}
+
+static void set_region(struct vm *vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size,
+		       void *mem)
+{
+	struct kvm_userspace_memory_region r = { .slot = slot,
+						 .flags = flags,
+						 .guest_phys_addr = gpa,
+						 .memory_size = size,
+						 .userspace_addr = (uintptr_t)mem };
+
+	CHECK_EQ(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r), 0);
+}
+
+static unsigned long dirty[MEM_SIZE / 4096 / 64];
+
+static void take_log(struct vm *vm)
+{
+	struct kvm_dirty_log log = { .dirty_bitmap = dirty };
+
+	memset(dirty, 0xff, sizeof(dirty));
+	CHECK_EQ(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log), 0);
+}
+
+static bool is_dirty(uint64_t addr)
+{
+	return dirty[addr / 4096 / 64] >> (addr / 4096 % 64) & 1;
+}
+
+/* How many pages of DATA's 2 MiB are in the log. */
+static int nr_dirty(void)
+{
+	int n = 0;
+	uint64_t a;
+
+	for (a = DATA; a < DATA + 0x200000; a += 4096)
+		n += is_dirty(a);
+	return n;
+}
+
+static void test_dirty_log_is_exact(void)
+{
+	struct kvm_dirty_log none = { .dirty_bitmap = dirty };
+	uint64_t page;
+	int round, n;
+
+	GUEST(vm, memory, 0, 0);
+	CHECK_ERRNO(ioctl(vm.fd, KVM_GET_DIRTY_LOG, &none), ENOENT);
+	none.slot = 8;
+	CHECK_ERRNO(ioctl(vm.fd, KVM_GET_DIRTY_LOG, &none), EINVAL);
+	guest_adds(&vm, DATA + 0x3000);
+	set_region(&vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, MEM_SIZE, vm.mem);
+	take_log(&vm);
+	CHECK_EQ(nr_dirty(), 0);
+	for (round = 0; round < 20; round++) {
+		bool written[512] = { false };
+
+		for (n = 0; n < 30; n++) {
+			page = (round * 131 + n * n * 7) % 512;
+			if (n % 3)
+				guest_reads(&vm, DATA + page * 4096);
+			else
+				guest_adds(&vm, DATA + page * 4096);
+			written[page] |= n % 3 == 0;
+		}
+		take_log(&vm);
+		for (page = 0; page < 512; page++)
+			if (is_dirty(DATA + page * 4096) != written[page])
+				FAIL("round %d, page %d: %d", round, (int)page, !written[page]);
+	}
+	take_log(&vm);
+	CHECK_EQ(nr_dirty(), 0);
+	CHECK_EQ(is_dirty(PT), 0);
+	*vm_entry(&vm, PT + 300 * 8) &= ~0x60ULL; /* A and D, which the walk sets */
+	set_region(&vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, MEM_SIZE, vm.mem);
+	guest_reads(&vm, DATA + 300 * 4096);
+	take_log(&vm);
+	CHECK_EQ(is_dirty(PT), 1);
+	CHECK_EQ(nr_dirty(), 0);
+
+	set_region(&vm, 0, 0, 0, MEM_SIZE, vm.mem); /* off, and on again */
+	guest_adds(&vm, DATA + 0x5000);
+	set_region(&vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, MEM_SIZE, vm.mem);
+	guest_adds(&vm, DATA + 0x6000);
+	take_log(&vm);
+	CHECK_EQ(nr_dirty(), 1);
+	CHECK_EQ(is_dirty(DATA + 0x6000), 1);
+	vm_destroy(&vm);
+}
+
+static void test_read_only_memory(void)
+{
+	GUEST(vm, memory, 0, 0);
+	vm.mem[DATA + 5] = 42;
+	set_region(&vm, 1, KVM_MEM_READONLY, MEM_SIZE, 0x10000, vm.mem + DATA);
+	CHECK_EQ(guest_reads(&vm, MEM_SIZE + 5), 42);
+	CHECK_EQ(guest_adds(&vm, DATA + 5), 43);
+	CHECK_EQ(guest_reads(&vm, MEM_SIZE + 5), 43);
+	give(&vm, MEM_SIZE + 5);
+	give(&vm, 1);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO);
+	CHECK_EQ(vm.run->mmio.phys_addr, MEM_SIZE + 5);
+	CHECK_EQ(vm.run->mmio.is_write, 1);
+	CHECK_EQ(vm.mem[DATA + 5], 43);
+	vm_destroy(&vm);
+}
+
+static void test_slots_move(void)
+{
+	GUEST(vm, memory, 0, 0);
+	vm.mem[DATA] = 1;
+	vm.mem[DATA + 0x10000] = 2;
+	set_region(&vm, 1, 0, MEM_SIZE, 0x10000, vm.mem + DATA);
+	CHECK_EQ(guest_reads(&vm, MEM_SIZE), 1);
+	set_region(&vm, 1, 0, MEM_SIZE, 0x10000, vm.mem + DATA + 0x10000);
+	CHECK_EQ(guest_reads(&vm, MEM_SIZE), 2);
+	set_region(&vm, 1, 0, MEM_SIZE + 0x10000, 0x10000, vm.mem + DATA);
+	CHECK_EQ(guest_reads(&vm, MEM_SIZE + 0x10000), 1);
+	give(&vm, MEM_SIZE);
+	give(&vm, 0);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO);
+	vm_destroy(&vm);
+}
+
+static void test_fork_of_the_process(void)
+{
+	int go[2], status;
+	pid_t child;
+
+	GUEST(vm, memory, 0, 0);
+	CHECK_EQ(pipe(go), 0);
+	CHECK_EQ(guest_adds(&vm, DATA), 1);
+	child = fork();
+	if (!child) {
+		char c;
+
+		close(go[1]);
+		CHECK_EQ(read(go[0], &c, 1), 0); /* until the guest has written */
+		_exit(vm.mem[DATA] == 1 && vm.mem[DATA + 4096] == 0 ? 0 : 1);
+	}
+	close(go[0]);
+	CHECK_EQ(guest_adds(&vm, DATA), 2);
+	CHECK_EQ(guest_adds(&vm, DATA + 4096), 1);
+	CHECK_EQ(vm.mem[DATA], 2);
+	close(go[1]);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(guest_adds(&vm, DATA), 3);
+	CHECK_EQ(vm.mem[DATA], 3);
+	vm_destroy(&vm);
+}
+
+static void put_file(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, val, strlen(val)) < 0)
+		FAIL("%s: %m", path);
+	close(fd);
+}
+
+static long get_file(const char *path)
+{
+	char buf[32] = "";
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || read(fd, buf, sizeof(buf) - 1) < 0)
+		FAIL("%s: %m", path);
+	close(fd);
+	return atol(buf);
+}
+
+static void test_merged_pages(void)
+{
+	int i;
+
+	GUEST(vm, memory, 0, 0);
+	for (i = 0; i < 16; i++) {
+		memset(vm.mem + DATA + i * 4096, 0x77, 4096);
+		CHECK_EQ(guest_reads(&vm, DATA + i * 4096), 0x77);
+	}
+	CHECK_EQ(madvise(vm.mem + DATA, 16 * 4096, MADV_NOHUGEPAGE), 0);
+	CHECK_EQ(madvise(vm.mem + DATA, 16 * 4096, MADV_MERGEABLE), 0);
+	put_file("/sys/kernel/mm/ksm/sleep_millisecs", "1");
+	put_file("/sys/kernel/mm/ksm/pages_to_scan", "2000");
+	put_file("/sys/kernel/mm/ksm/run", "1");
+	for (i = 0; i < 3000 && get_file("/sys/kernel/mm/ksm/pages_sharing") < 15; i++) {
+		guest_reads(&vm, DATA + i % 16 * 4096);
+		usleep(1000);
+	}
+	CHECK(get_file("/sys/kernel/mm/ksm/pages_sharing") >= 15);
+	for (i = 0; i < 16; i++)
+		CHECK_EQ(guest_reads(&vm, DATA + i * 4096), 0x77);
+	CHECK(get_file("/sys/kernel/mm/ksm/pages_sharing") >= 15); /* reading splits nothing */
+	CHECK_EQ(guest_adds(&vm, DATA + 3 * 4096), 0x78);
+	for (i = 0; i < 16; i++)
+		CHECK_EQ(vm.mem[DATA + i * 4096], i == 3 ? 0x78 : 0x77);
+	put_file("/sys/kernel/mm/ksm/run", "2");
+	for (i = 0; i < 16; i++)
+		CHECK_EQ(guest_reads(&vm, DATA + i * 4096), i == 3 ? 0x78 : 0x77);
+	vm_destroy(&vm);
+}
+
+static bool is_swapped(const void *addr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	CHECK_EQ(pread(fd, &entry, 8, (uintptr_t)addr / 4096 * 8), 8);
+	close(fd);
+	return entry >> 62 & 1;
+}
+
+static void test_swapped_pages(void)
+{
+	int i, n = 0;
+
+	if (system("swapon --show=NAME --noheadings | grep -q . || { modprobe zram && "
+		   "echo 64M >/sys/block/zram0/disksize && mkswap -q /dev/zram0 && "
+		   "swapon /dev/zram0; } 2>/dev/null"))
+		FAIL("no swap, and none can be made: this test needs the zram module");
+	GUEST(vm, memory, 0, 0);
+	CHECK_EQ(madvise(vm.mem + DATA, 64 * 4096, MADV_NOHUGEPAGE), 0);
+	for (i = 0; i < 64; i++) {
+		memset(vm.mem + DATA + i * 4096, i, 4096);
+		CHECK_EQ(guest_adds(&vm, DATA + i * 4096), i + 1);
+	}
+	/* The first finds them young, by the guest's use of them, and clears that. */
+	CHECK_EQ(madvise(vm.mem + DATA, 64 * 4096, MADV_PAGEOUT), 0);
+	CHECK_EQ(madvise(vm.mem + DATA, 64 * 4096, MADV_PAGEOUT), 0);
+	for (i = 0; i < 64; i++)
+		n += is_swapped(vm.mem + DATA + i * 4096);
+	CHECK(n > 32);
+	for (i = 0; i < 64; i++)
+		CHECK_EQ(guest_adds(&vm, DATA + i * 4096), i + 2);
+	vm_destroy(&vm);
+}
+
+/* Another thread takes pages away and gives memory back as fast as it can. */
+static void *churn(void *arg)
+{
+	struct vm *vm = arg;
+	int i;
+
+	for (i = 0; i < 3000; i++) {
+		madvise(vm->mem + DATA + 0x100000 + i % 16 * 4096, 4096, MADV_DONTNEED);
+		if (i % 50 == 0)
+			madvise(vm->mem, MEM_SIZE, i % 100 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	}
+	return NULL;
+}
+
+static void test_memory_churns_under_the_guest(void)
+{
+	pthread_t thread;
+	int i;
+
+	GUEST(vm, memory, 0, 0);
+	CHECK_EQ(pthread_create(&thread, NULL, churn, &vm), 0);
+	for (i = 0; i < 3000; i++) {
+		guest_adds(&vm, DATA + 0x100000 + i % 16 * 4096); /* whatever it was */
+		CHECK_EQ(guest_adds(&vm, DATA + i % 7 * 4096), (uint8_t)(i / 7 + 1));
+	}
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	vm_destroy(&vm);
+}
+
+/* KVM's binary statistics: the value of @name. */
+static uint64_t stat_of(int fd, const char *name)
+{
+	static char file[8192];
+	ssize_t size = pread(fd, file, sizeof(file), 0);
+	struct kvm_stats_header h;
+	uint64_t val = 0;
+	uint32_t i;
+
+	CHECK(size > (ssize_t)sizeof(h));
+	memcpy(&h, file, sizeof(h));
+	for (i = 0; i < h.num_desc; i++) {
+		const char *at =
+			file + h.desc_offset + i * (sizeof(struct kvm_stats_desc) + h.name_size);
+		struct kvm_stats_desc d;
+
+		memcpy(&d, at, sizeof(d));
+		if (strcmp(at + sizeof(d), name))
+			continue;
+		memcpy(&val, file + h.data_offset + d.offset, sizeof(val));
+		return val;
+	}
+	FAIL("there is no counter %s", name);
+}
+
+static void test_statistics(void)
+{
+	uint64_t before;
+	int fd;
+
+	GUEST(vm, memory, 0, 0);
+	CHECK_ERRNO(ioctl(vm.fd, KVM_GET_STATS_FD, 1), EINVAL);
+	fd = ioctl(vm.fd, KVM_GET_STATS_FD, 0);
+	CHECK(fd >= 0);
+	CHECK_EQ(stat_of(fd, "exits_io"), 0);
+	guest_adds(&vm, DATA);
+	CHECK_EQ(stat_of(fd, "exits_io"), 3);
+	before = stat_of(fd, "faults_fixed");
+	guest_adds(&vm, DATA);
+	CHECK_EQ(stat_of(fd, "faults_fixed"), before);
+	guest_adds(&vm, DATA + 4096);
+	/* one, or two where the CPU reads before it writes */
+	CHECK(stat_of(fd, "faults_fixed") - before - 1 <= 1);
+	before = stat_of(fd, "faults_fixed");
+	CHECK(stat_of(fd, "pages_live") >= 4);
+	vm_destroy(&vm); /* the descriptor keeps the VM alive, not its memory */
+	CHECK_EQ(stat_of(fd, "faults_fixed"), before);
+	close(fd);
+}
+
 static volatile sig_atomic_t alarmed;
 
 static void on_alarm(int sig)
@@ -662,6 +1008,14 @@ static const struct {
 	TEST(page_tables_outside_memory_exit),
 	TEST(memory_follows_the_host),
 	TEST(a_deleted_slot_is_gone),
+	TEST(dirty_log_is_exact),
+	TEST(read_only_memory),
+	TEST(slots_move),
+	TEST(fork_of_the_process),
+	TEST(merged_pages),
+	TEST(swapped_pages),
+	TEST(memory_churns_under_the_guest),
+	TEST(statistics),
 	TEST(a_signal_ends_run),
 	TEST(interrupts),
 	TEST(interrupt_window),

@@ -32,6 +32,19 @@ GUEST in
 	hlt
 END in
 
+/* Does what port 0x20 says: 0 + address: read a byte; 1: add one to it. The byte goes out. */
+GUEST memory
+1:	in $0x20, %eax
+	mov %eax, %ebx
+	in $0x20, %eax
+	test %eax, %eax
+	jz 2f
+	incb (%rbx)
+2:	movzbl (%rbx), %eax
+	out %eax, $0x10
+	jmp 1b
+END memory
+
 GUEST cpuid
 	cpuid
 	mov %eax, %esi
