@@ -4,8 +4,9 @@
 #define VMBOX_LIMITS_H
 
 #define VMBOX_MAX_SLOTS	       8
-#define VMBOX_MAX_CPUID	       64 /* entries of KVM_SET_CPUID2 */
-#define VMBOX_GPA_BITS	       40 /* guest MAXPHYADDR */
+#define VMBOX_MAX_SLOT_PAGES   (1UL << 26) /* 256 GiB; 8 bytes are kept for each */
+#define VMBOX_MAX_CPUID	       64	   /* entries of KVM_SET_CPUID2 */
+#define VMBOX_GPA_BITS	       40	   /* guest MAXPHYADDR */
 #define VMBOX_GPA_LIMIT	       (1ULL << VMBOX_GPA_BITS)
 #define VMBOX_MAX_VMS	       512  /* per host */
 #define VMBOX_MMU_MAX_PAGES    4096 /* shadow pages per VM: 48 MiB with what belongs to them */

@@ -238,7 +238,8 @@ int vmbox_mem_set_slot(struct mmu_env *env, const struct kvm_userspace_memory_re
 		return -EINVAL;
 	if (!PAGE_ALIGNED(gpa) || !PAGE_ALIGNED(size) || !PAGE_ALIGNED(hva))
 		return -EINVAL;
-	if (gpa > VMBOX_GPA_LIMIT || size > VMBOX_GPA_LIMIT - gpa)
+	if (gpa > VMBOX_GPA_LIMIT || size > VMBOX_GPA_LIMIT - gpa ||
+	    new.npages > VMBOX_MAX_SLOT_PAGES)
 		return -EINVAL;
 	if (size && (!hva || !access_ok((void __user *)hva, size)))
 		return -EINVAL;

@@ -98,6 +98,7 @@ static void test_bad_arguments_are_refused(void)
 	BAD_REGION(guest_phys_addr, 0x800, EINVAL);
 	BAD_REGION(guest_phys_addr, 1UL << 40, EINVAL);
 	BAD_REGION(guest_phys_addr, -4096UL, EINVAL);
+	BAD_REGION(memory_size, (256UL << 30) + 4096, EINVAL);
 	BAD_REGION(guest_phys_addr, 4096, EEXIST);
 	BAD_REGION(memory_size, 4095, EINVAL);
 	BAD_REGION(memory_size, -4096UL, EINVAL);
