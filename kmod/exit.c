@@ -113,6 +113,8 @@ static enum vmbox_next translation_failed(struct vmbox_vcpu *vcpu, enum mmu_stat
 		/* A signal can cut a fault of the host's own short: the caller comes back. */
 		if (signal_pending(current))
 			return NEXT_SIGNAL;
+		if (walk->error == -ENOMEM)
+			return vmbox_internal_error(vcpu, "no memory for shadow pages", 0);
 		return vmbox_internal_error(vcpu, "host memory of the guest is gone",
 					    walk->gpa.val);
 	}

@@ -251,8 +251,8 @@ int vmbox_mem_set_slot(struct mmu_env *env, const struct kvm_userspace_memory_re
 	for (i = 0; i < VMBOX_MAX_SLOTS; i++) {
 		const struct mmu_slot *s = &env->mmu.slots[i];
 
-		if (i != region->slot &&
-		    s->gfn < new.gfn + new.npages &&new.gfn < s->gfn + s->npages) {
+		if (i != region->slot && new.npages && s->npages && s->gfn < new.gfn + new.npages &&
+		    s->gfn + s->npages > new.gfn) {
 			up_write(&env->slots_sem);
 			slot_free(&new);
 			return -EEXIST;

@@ -537,6 +537,11 @@ static void test_slots_move(void)
 	CHECK_EQ(guest_reads(&vm, MEM_SIZE), 2);
 	set_region(&vm, 1, 0, MEM_SIZE + 0x10000, 0x10000, vm.mem + DATA);
 	CHECK_EQ(guest_reads(&vm, MEM_SIZE + 0x10000), 1);
+	set_region(&vm, 3, 0, 0x5000, 0, NULL); /* nothing to delete, wherever it is not */
+	set_region(&vm, 1, 0, MEM_SIZE + 0x10000, 0, NULL);
+	set_region(&vm, 2, 0, MEM_SIZE, 0x20000, vm.mem + DATA); /* where a deleted one was */
+	CHECK_EQ(guest_reads(&vm, MEM_SIZE + 0x10000), 2);
+	set_region(&vm, 2, 0, MEM_SIZE, 0, NULL);
 	give(&vm, MEM_SIZE);
 	give(&vm, 0);
 	CHECK_EQ(vm_run(&vm), KVM_EXIT_MMIO);
