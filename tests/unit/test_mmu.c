@@ -31,7 +31,7 @@
 static struct mmu_regs regs;
 static unsigned long step;
 static u64 seed;
-static unsigned long counts[9];
+static unsigned long counts[10];
 
 _Noreturn void world_die(const char *what, u64 a, u64 b)
 {
@@ -590,6 +590,16 @@ static bool access_page(struct cached *c, u32 access, u64 *gfn)
 static u64 random_entry(u64 gfn, bool large);
 static u64 data_gfn(void);
 
+/* One of the addresses; often the one of before, so that what is done meets what was done. */
+static struct cached *pick_gva(void)
+{
+	static int last;
+
+	if (last >= nr_gvas || !rnd(3))
+		last = rnd(nr_gvas);
+	return &gvas[last];
+}
+
 /* May the guest use it as a table? */
 static bool is_table(u64 gfn)
 {
@@ -600,7 +610,7 @@ static bool is_table(u64 gfn)
 static void do_access(void)
 {
 	static const u32 kinds[] = { 0, PFEC_WRITE, PFEC_FETCH };
-	struct cached *c = &gvas[rnd(nr_gvas)];
+	struct cached *c = pick_gva();
 	u32 access = kinds[rnd(3)];
 	u64 gfn;
 
@@ -662,14 +672,33 @@ static u64 table_gfn(int level)
 	}
 }
 
+/* The guest writes @e to entry @index of @table, if the direct map has it. */
+static void edit(u64 table, u64 index, u64 e)
+{
+	u64 gfn;
+	int i;
+
+	for (i = 0; i < nr_gvas; i++) {
+		if (gvas[i].table_gfn != table)
+			continue;
+		regs.cpl = 0;
+		if (access_page(&gvas[i], PFEC_WRITE, &gfn) && gfn == table)
+			store(gfn, index * entry_size(), e, entry_size());
+		else
+			world_die("the direct map is gone", gvas[i].gva, table);
+	}
+	counts[2]++;
+}
+
 static void do_edit(void)
 {
-	const struct cached *at = &gvas[rnd(nr_gvas)];
-	int level = 1 + rnd(mode() == P64 ? 4 : mode() == PAE ? 3 : 2), i;
-	u64 table = table_gfn(level), index, e, gfn;
+	const struct cached *at = pick_gva();
+	int level = 1 + rnd(mode() == P64 ? 4 : mode() == PAE ? 3 : 2);
+	bool pdpt = mode() == PAE && level == 3;
+	u64 table = table_gfn(level), index, e;
 
-	if (mode() == PAE && level == 3) {
-		index = rnd(3);
+	if (pdpt) {
+		index = rnd(2) ? at->gva >> 30 & 3 : rnd(3);
 		e = table_gfn(2) << 12 | (rnd(16) ? 1 : 0) | (rnd(64) ? 0 : 1ULL << rnd(64));
 	} else {
 		index = at->gva >> shift_of(level) & (mode() == P32 ? 1023 : 511);
@@ -683,23 +712,76 @@ static void do_edit(void)
 		else
 			e = random_entry(table_gfn(level - 1), false);
 	}
-	if (!rnd(3) && table < NR_SMALL) { /* or one bit of what is there */
+	if (!pdpt && !rnd(3) && table < NR_SMALL) { /* or one bit of what is there */
 		static const u64 bits[] = { PTE_P, PTE_W, PTE_U, PTE_A, PTE_D, PTE_PS, PTE_NX };
 
 		e = 0;
 		memcpy(&e, &world.mem[table][index * entry_size()], entry_size());
 		e ^= rnd(4) ? bits[rnd(7)] : 1ULL << rnd(64);
 	}
-	for (i = 0; i < nr_gvas; i++) {
-		if (gvas[i].table_gfn != table)
-			continue;
-		regs.cpl = 0;
-		if (access_page(&gvas[i], PFEC_WRITE, &gfn) && gfn == table)
-			store(gfn, index * entry_size(), e, entry_size());
-		else
-			world_die("the direct map is gone", gvas[i].gva, table);
+	edit(table, index, e);
+}
+
+/* Makes the upper levels for @gva allow everything: the table of level 2, or 0. */
+static u64 build_path(u64 gva)
+{
+	const u64 flags = PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
+	u64 pdpte = regs.pdpte[gva >> 30 & 3];
+
+	switch (mode()) {
+	case P64:
+		edit(regs.cr3 >> 12, gva >> 39 & 511, 12 << 12 | flags);
+		edit(12, gva >> 30 & 511, 14 << 12 | flags);
+		return 14;
+	case PAE:
+		return pdpte & PTE_P ? pdpte >> 12 : 0;
+	case P32:
+		return regs.cr3 >> 12;
 	}
-	counts[2]++;
+	return 0;
+}
+
+static bool load_cr3(struct mmu_regs *r);
+
+/*
+ * A table that is cached and changed, and then appears at a second address: what was never
+ * cached there needs no flush. Random steps meet this too rarely, and seldom have tables that
+ * lead anywhere; these do.
+ */
+static void do_alias(void)
+{
+	/* of each of the six ranges of addresses, two neighbours */
+	struct cached *a = &gvas[rnd(6) * 4 + rnd(3)], *b = &gvas[rnd(6) * 4 + (a - gvas) % 4];
+	u64 table = 17 + rnd(6), pd_a = build_path(a->gva), pd_b = build_path(b->gva), gfn;
+	u64 e = table << 12 | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, size = entry_size();
+	struct mmu_regs r = regs;
+	u64 pde_a, pde_b, index;
+
+	if (!pd_a || !pd_b)
+		return;
+	pde_a = entry_gpa(pd_a << 12, a->gva, 2);
+	pde_b = entry_gpa(pd_b << 12, b->gva, 2);
+	index = entry_gpa(0, a->gva, 1) / size;
+	if ((index + 1) * size == 4096) /* the neighbour is in another table */
+		return;
+	edit(pde_b >> 12, pde_b % 4096 / size, 0);
+	edit(pde_a >> 12, pde_a % 4096 / size, e);
+	edit(table, index, random_entry(data_gfn(), false));
+	edit(table, index + 1, random_entry(data_gfn(), false));
+	if (!load_cr3(&r))
+		return;
+	regs = r;
+	vmbox_mmu_flush(&world.mmu);
+	forget_all();
+	access_page(a, 0, &gfn);
+	access_page(a + 1, rnd(2) ? PFEC_WRITE : 0, &gfn);
+	if (entry_gpa(0, b->gva, 1) / size != index || pde_a == pde_b)
+		return;
+	edit(table, index + 1, random_entry(data_gfn(), false));
+	edit(pde_b >> 12, pde_b % 4096 / size, e);
+	access_page(b, 0, &gfn);
+	access_page(b + 1, 0, &gfn);
+	counts[9]++;
 }
 
 /* ---- flushes and changes of mode ---- */
@@ -748,12 +830,11 @@ static void do_mode(void)
 	int old = mode();
 
 	if (!rnd(4)) { /* another mode */
-		r.cr0 = (r.cr0 & 0x10001) | (rnd(8) ? 1ULL << 31 : 0);
-		r.cr4 = (r.cr4 & ~0x20ULL) | rnd(3) << 5 >> (rnd(2) ? 1 : 0);
-		r.cr4 &= 0x3000b0;
-		r.efer &= ~0x400ULL;
-		if ((r.cr0 >> 31) && (r.cr4 >> 5 & 1) && rnd(3))
-			r.efer |= 0x400;
+		u64 to = rnd(10);
+
+		r.cr0 = (r.cr0 & 0x10001) | (to ? 1ULL << 31 : 0);
+		r.cr4 = (r.cr4 & ~0x20ULL) | (to > 3 ? 0x20 : 0);
+		r.efer = (r.efer & ~0x400ULL) | (to > 6 ? 0x400 : 0);
 	}
 	switch (rnd(6)) {
 	case 0:
@@ -801,7 +882,7 @@ static void do_flush(void)
 
 static void do_invlpg(void)
 {
-	u64 gva = gvas[rnd(nr_gvas)].gva + rnd(4096);
+	u64 gva = pick_gva()->gva + rnd(4096);
 
 	if (!rnd(4)) /* another page of a large one, perhaps */
 		gva ^= rnd(512) << 12;
@@ -944,6 +1025,8 @@ int main(int argc, char **argv)
 	world.mmu.max_pages = VMBOX_MMU_MIN_PAGES; /* so that the quota is met often */
 	world.mmu.large_may_exec = seed & 1;
 	make_direct_map();
+	for (i = 0; i < 6; i++) /* PDPTEs that can be loaded, to begin with */
+		put64(24 + i / 3, i % 3, (14 + i % 3) << 12 | PTE_P);
 	regs = (struct mmu_regs){ .cr0 = 0x80010001, .cr3 = 10 << 12, .cr4 = 0xa0, .efer = 0xd00 };
 	choose_gvas();
 	forget_all();
@@ -967,6 +1050,8 @@ int main(int argc, char **argv)
 			do_dirty_log();
 		else if (what < 328)
 			do_slot();
+		else if (what < 338)
+			do_alias();
 		else
 			do_access();
 		audit();
@@ -974,9 +1059,9 @@ int main(int argc, char **argv)
 			world_die("a page is held", world.pages_held, 0);
 	}
 	printf("accesses %lu, exits %lu, edits %lu, modes %lu, flushes %lu, invlpg %lu, host %lu, "
-	       "logs %lu, slots %lu\n",
+	       "logs %lu, slots %lu, aliases %lu\n",
 	       counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6],
-	       counts[7], counts[8]);
+	       counts[7], counts[8], counts[9]);
 #define SHOW(name) printf(#name " %llu, ", (unsigned long long)world.mmu.stats[MMU_STAT_##name]);
 	VMBOX_MMU_STATS(SHOW)
 	world_fini();
