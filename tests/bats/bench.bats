@@ -1,0 +1,34 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# The benchmarks run and give figures; not which.
+load helpers
+
+BENCH=$TREE/build/tests/bench/bench
+
+# One round, of at least 100,000 ticks.
+sane() {
+	LIMIT=200 vmbox "$BENCH" "$1" quick </dev/null
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = ready ]
+	[[ ${lines[1]} =~ ^ticks\ [0-9]{6,}$ ]]
+}
+
+@test "bench: fork" { sane fork; }
+@test "bench: switch" { sane switch; }
+@test "bench: mmap" { sane mmap; }
+@test "bench: fault" { sane fault; }
+@test "bench: cow" { sane cow; }
+@test "bench: build" { sane build; }
+
+@test "bench: measured with the hypervisor's counters" {
+	run timeout 200 "$TREE/tests/bench/measure" "${VMBOX_DEVICE:-/dev/vmbox}" switch
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output =~ switch\ ticks\ [1-9] ]]
+	[[ $output =~ switch\ counter.exits ]]
+}
+
+@test "bench: a name that there is not" {
+	run ! "$TREE/scripts/bench" mmu nonesuch
+	[[ $output == *"no benchmark 'nonesuch'"* ]]
+}
