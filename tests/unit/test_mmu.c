@@ -672,8 +672,8 @@ static u64 table_gfn(int level)
 	}
 }
 
-/* The guest writes @e to entry @index of @table, if the direct map has it. */
-static void edit(u64 table, u64 index, u64 e)
+/* The guest writes @e to @table, if the direct map has it. */
+static void write_table(u64 table, u32 offset, u64 e, u32 size)
 {
 	u64 gfn;
 	int i;
@@ -683,11 +683,25 @@ static void edit(u64 table, u64 index, u64 e)
 			continue;
 		regs.cpl = 0;
 		if (access_page(&gvas[i], PFEC_WRITE, &gfn) && gfn == table)
-			store(gfn, index * entry_size(), e, entry_size());
+			store(gfn, offset, e, size);
 		else
 			world_die("the direct map is gone", gvas[i].gva, table);
 	}
 	counts[2]++;
+}
+
+static void edit(u64 table, u64 index, u64 e)
+{
+	write_table(table, index * entry_size(), e, entry_size());
+}
+
+/* PDPTEs that cannot be loaded would keep PAE from being met again. */
+static void repair_pdptes(u64 table)
+{
+	u32 i;
+
+	for (i = 0; i < 3; i++)
+		write_table(table, i * 8, (14 + rnd(3)) << 12 | PTE_P, 8);
 }
 
 static void do_edit(void)
@@ -755,7 +769,7 @@ static void do_alias(void)
 	u64 table = 17 + rnd(6), pd_a = build_path(a->gva), pd_b = build_path(b->gva), gfn;
 	u64 e = table << 12 | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, size = entry_size();
 	struct mmu_regs r = regs;
-	u64 pde_a, pde_b, index;
+	u64 pde_a, pde_b, index, one_bit = 0;
 
 	if (!pd_a || !pd_b)
 		return;
@@ -775,6 +789,9 @@ static void do_alias(void)
 	forget_all();
 	access_page(a, 0, &gfn);
 	access_page(a + 1, rnd(2) ? PFEC_WRITE : 0, &gfn);
+	memcpy(&one_bit, guest_memory((table << 12) + index * size), size);
+	edit(table, index, one_bit ^ 1ULL << rnd(8 * size)); /* on a path that is good */
+	access_page(a, rnd(2) ? PFEC_WRITE : 0, &gfn);
 	if (entry_gpa(0, b->gva, 1) / size != index || pde_a == pde_b)
 		return;
 	edit(table, index + 1, random_entry(data_gfn(), false));
@@ -854,8 +871,10 @@ static void do_mode(void)
 		break;
 	}
 	r.cr3 = ((r.efer & 0x400 ? 10 : r.cr4 & 0x20 ? 24 : 26) + rnd(2)) << 12;
-	if (!load_cr3(&r))
+	if (!load_cr3(&r)) {
+		repair_pdptes(r.cr3 >> 12);
 		return;
+	}
 	regs = r;
 	vmbox_mmu_flush(&world.mmu);
 	if (mode() != old) {
