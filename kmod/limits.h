@@ -15,6 +15,7 @@
 #define VMBOX_MMU_MAX_MAPPED   1024 /* shadow entries of one guest page; all go if there are more */
 #define VMBOX_MMU_ZAP_PAGES    262144 /* the host takes more than this: everything goes */
 #define VMBOX_MMU_QUIET	       4  /* guest flushes without a change until a table is protected */
+#define VMBOX_MMU_PREFETCH     8  /* entries, aligned, looked at around one that faulted */
 #define VMBOX_MMU_MAX_RESTARTS 16 /* of one guest walk that lost a race */
 #define VMBOX_INSN_MAX	       15 /* bytes; AMD APM vol 3 §1.1 */
 

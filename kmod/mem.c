@@ -12,6 +12,7 @@
  */
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
@@ -479,6 +480,28 @@ int mmu_env_page_get(struct mmu_env *env, u64 hva, enum mmu_page_want want, bool
 void mmu_env_page_put(struct mmu_env *env, const struct mmu_page *page)
 {
 	put_pages(env->pages, page->level == 2 ? LARGE_PAGES : 1);
+}
+
+bool mmu_env_page_peek(struct mmu_env *env, u64 hva, bool want_write, struct mmu_page *page)
+{
+	struct page *p;
+
+	lockdep_assert_held(&env->lock);
+	page->level = 1;
+	page->writable = want_write && get_user_pages_fast_only(hva, 1, FOLL_WRITE, &p) == 1;
+	if (page->writable && !trylock_page(p)) {
+		put_page(p);
+		return false;
+	}
+	if (page->writable) {
+		set_page_dirty(p);
+		unlock_page(p);
+	} else if (get_user_pages_fast_only(hva, 1, 0, &p) != 1) {
+		return false;
+	}
+	page->hpa = page_to_phys(p);
+	put_page(p);
+	return true;
 }
 
 bool mmu_env_page_stale(struct mmu_env *env, const struct mmu_page *page)

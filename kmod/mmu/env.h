@@ -41,6 +41,11 @@ struct mmu_page {
 int mmu_env_page_get(struct mmu_env *env, u64 hva, enum mmu_page_want want, bool may_be_large,
 		     struct mmu_page *page);
 void mmu_env_page_put(struct mmu_env *env, const struct mmu_page *page);
+/*
+ * Under the lock, for no longer than it is held, where nothing is being revoked: the 4 KiB page
+ * at @hva, if it is there without sleeping, writable if wanted and likewise.
+ */
+bool mmu_env_page_peek(struct mmu_env *env, u64 hva, bool want_write, struct mmu_page *page);
 /* Under the lock: has the host revoked anything since the get? */
 bool mmu_env_page_stale(struct mmu_env *env, const struct mmu_page *page);
 /* For the audit, under the lock: may @hpa be mapped for @hva, with or without write access? */

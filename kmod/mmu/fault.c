@@ -184,19 +184,79 @@ static bool may_write(struct vmbox_mmu *mmu, const struct mmu_slot *slot, u64 gf
 	return true;
 }
 
+/* Entry @idx of @sp, the last on the way: empty, or what is to be replaced. */
+static void set_leaf(struct vmbox_mmu *mmu, const struct mmu_regs *regs, struct mmu_sp *sp, u32 idx,
+		     u32 access, const struct mmu_walk *walk, const struct mmu_page *page)
+{
+	u8 level = sp->role.level;
+	u64 gfn = walk->gpa.val >> 12 & ~(mmu_level_pages(level) - 1);
+	u64 record = level == walk->level ? walk->gpte[level] : range_record(walk, gfn);
+	u64 rights = leaf_rights(regs, walk, access & PFEC_WRITE);
+	const struct mmu_slot *slot = vmbox_slot_find(mmu, gfn);
+	u64 spte;
+
+	if ((rights & PTE_W) &&
+	    !(page->writable && may_write(mmu, slot, gfn, level, access & PFEC_WRITE)))
+		rights &= ~PTE_W;
+	spte = (page->hpa + (page->level == level ? 0 : walk->gpa.val & 0x1ff000)) | SPTE_LEAF |
+	       rights;
+	if (level == 2) {
+		spte |= PTE_PS | (mmu->large_may_exec ? 0 : PTE_NX);
+		mmu->stats[MMU_STAT_large_entries]++;
+	}
+	vmbox_spte_set(mmu, sp, idx, spte, record);
+}
+
+/* Is a write to what @walk found possible, by the guest's tables and by the slot? */
+static bool wants_write(const struct mmu_slot *slot, const struct mmu_walk *walk)
+{
+	return walk->dirty && (walk->rights[walk->level] & MMU_RIGHT_W) && !slot->is_readonly &&
+	       !slot->dirty;
+}
+
+/*
+ * The empty entries around @idx of @sp, where the guest has used its own before and the
+ * host has the page at hand: what a TLB may do too. @walk led to @idx.
+ */
+static void prefetch(struct vmbox_mmu *mmu, const struct mmu_regs *regs, struct mmu_sp *sp, u32 idx,
+		     const struct mmu_walk *walk)
+{
+	struct mmu_walk beside = *walk;
+	u32 i, first = idx & ~(VMBOX_MMU_PREFETCH - 1U);
+
+	for (i = first; i < first + VMBOX_MMU_PREFETCH; i++) {
+		const struct mmu_slot *slot;
+		struct mmu_page page;
+		u64 gpte, gfn;
+
+		if (sp->spt[i])
+			continue;
+		if (!sp->role.is_table)
+			beside.gpa.val = (sp->gfn + i) << 12;
+		else if (!vmbox_sp_peek(mmu, sp, i, &gpte) ||
+			 !vmbox_walk_beside(regs, gpte, &beside))
+			continue;
+		gfn = beside.gpa.val >> 12;
+		slot = vmbox_slot_find(mmu, gfn);
+		if (slot && vmbox_gfn_info(mmu, gfn)->nr_mapped < VMBOX_MMU_MAX_MAPPED &&
+		    mmu_env_page_peek(mmu->env, slot->hva + ((gfn - slot->gfn) << 12),
+				      wants_write(slot, &beside), &page))
+			set_leaf(mmu, regs, sp, i, 0, &beside, &page);
+	}
+}
+
 /* Lock held; page is not stale; there are spare shadow pages. */
 static void map(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gva, u32 access,
 		const struct mmu_walk *walk, const struct mmu_page *page)
 {
-	u64 gfn = walk->gpa.val >> 12, rights = leaf_rights(regs, walk, access & PFEC_WRITE);
-	const struct mmu_slot *slot = vmbox_slot_find(mmu, gfn);
+	u64 gfn = walk->gpa.val >> 12;
 	u8 level = page->level;
-	u64 spte, record;
 	struct mmu_sp *sp;
 	u32 idx;
 
 	/* What was contiguous may have become a table, or logged, before the lock was taken. */
-	if (level == 2 && (slot->dirty || vmbox_large_info(mmu, gfn)->nr_protected))
+	if (level == 2 &&
+	    (vmbox_slot_find(mmu, gfn)->dirty || vmbox_large_info(mmu, gfn)->nr_protected))
 		level = 1;
 	if (mmu->nr_pages + MMU_LEVELS > mmu->max_pages)
 		vmbox_mmu_reclaim(mmu, MMU_LEVELS);
@@ -209,21 +269,12 @@ static void map(struct vmbox_mmu *mmu, const struct mmu_regs *regs, mmu_gva_t gv
 		if (sp->role.level == level)
 			break;
 	}
-	gfn &= ~(mmu_level_pages(level) - 1);
-	record = level == walk->level ? walk->gpte[level] : range_record(walk, gfn);
-	if ((rights & PTE_W) &&
-	    !(page->writable && may_write(mmu, slot, gfn, level, access & PFEC_WRITE)))
-		rights &= ~PTE_W;
-	spte = (page->hpa + (page->level == level ? 0 : walk->gpa.val & 0x1ff000)) | SPTE_LEAF |
-	       rights;
-	if (level == 2) {
-		spte |= PTE_PS | (mmu->large_may_exec ? 0 : PTE_NX);
-		mmu->stats[MMU_STAT_large_entries]++;
-	} else if (vmbox_gfn_info(mmu, gfn)->nr_mapped >= VMBOX_MMU_MAX_MAPPED) {
+	if (level == 1 && vmbox_gfn_info(mmu, gfn)->nr_mapped >= VMBOX_MMU_MAX_MAPPED)
 		vmbox_drop_chain(mmu, &vmbox_gfn_info(mmu, gfn)->rmap);
-	}
-	vmbox_spte_set(mmu, sp, idx, spte, record);
+	set_leaf(mmu, regs, sp, idx, access, walk, page);
 	mmu->stats[MMU_STAT_faults_fixed]++;
+	if (level == 1)
+		prefetch(mmu, regs, sp, idx, walk);
 }
 
 /* May the page around @walk's address be one 2 MiB entry? A guess, checked again in map(). */
@@ -273,8 +324,7 @@ enum mmu_status vmbox_mmu_fault(struct vmbox_mmu *mmu, const struct mmu_regs *re
 
 	if (access & PFEC_WRITE)
 		want = MMU_PAGE_WRITE;
-	else if (walk->dirty && (walk->rights[walk->level] & MMU_RIGHT_W) && !slot->is_readonly &&
-		 !slot->dirty)
+	else if (wants_write(slot, walk))
 		want = MMU_PAGE_MAYBE_WRITE;
 	walk->error = vmbox_sp_prepare(mmu, MMU_LEVELS - 1, false);
 	if (!walk->error)

@@ -6,8 +6,7 @@
  *
  * One loop serves every mode and level; what differs is in a table.
  */
-#include "mmu.h"
-#include "format.h"
+#include "sp.h"
 
 static const struct mode_format {
 	u8 top;	 /* level of the first table in memory */
@@ -69,6 +68,13 @@ static u64 entry_gpa(enum mmu_mode mode, int level, bool large, u64 gpte)
 	if (large)
 		return gpte & PTE_ADDR & ~(mmu_level_size(level) - 1);
 	return gpte & PTE_ADDR;
+}
+
+/* What an entry allows by itself. NX where NXE is off was reserved. */
+static u8 entry_rights(u64 gpte)
+{
+	return (gpte & PTE_NX ? 0 : MMU_RIGHT_X) | (gpte & PTE_W ? MMU_RIGHT_W : 0) |
+	       (gpte & PTE_U ? MMU_RIGHT_U : 0);
 }
 
 /* Does the translation allow @access? AMD APM vol 2 §5.6, Intel SDM vol 3 §4.6.1. */
@@ -184,7 +190,6 @@ static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *r
 		u32 shift = 12 + f->bits * (level - 1);
 		u64 gpa = table + ((gva.val >> shift) & ((1U << f->bits) - 1)) * f->size;
 		u64 gpte;
-		u8 rights;
 
 		w->gpa.val = gpa;
 		if (!vmbox_mmu_gpa_to_hva(mmu, gpa, &trail->hva[level]))
@@ -200,10 +205,7 @@ static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *r
 		if (gpte & reserved_bits(mode, level, large, regs))
 			return inject(w, fault_code(regs, access, PFEC_PRESENT | PFEC_RSVD));
 
-		rights = gpte & PTE_NX ? 0 : MMU_RIGHT_X; /* NX without NXE was reserved */
-		rights |= gpte & PTE_W ? MMU_RIGHT_W : 0;
-		rights |= gpte & PTE_U ? MMU_RIGHT_U : 0;
-		w->rights[level] = rights;
+		w->rights[level] = entry_rights(gpte);
 		if (level < f->top)
 			w->rights[level] &= w->rights[level + 1];
 		trail->gpa[level] = gpa;
@@ -218,6 +220,27 @@ static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *r
 	if (!access_allowed(regs, access, w->rights[w->level]))
 		return inject(w, fault_code(regs, access, PFEC_PRESENT));
 	return MMU_OK;
+}
+
+/**
+ * vmbox_walk_beside - translate by another entry of the last table
+ * @gpte: that entry
+ * @walk: of a 4 KiB page; changed to be one of @gpte's first byte
+ *
+ * False: the guest would get a fault, or has not used the entry, and a CPU that holds a
+ * translation has set A.
+ */
+bool vmbox_walk_beside(const struct mmu_regs *regs, u64 gpte, struct mmu_walk *walk)
+{
+	enum mmu_mode mode = vmbox_mmu_mode(regs);
+
+	if ((~gpte & (PTE_P | PTE_A)) || (gpte & reserved_bits(mode, 1, false, regs)))
+		return false;
+	walk->gpte[1] = gpte;
+	walk->rights[1] = entry_rights(gpte) & walk->rights[2];
+	walk->dirty = gpte & PTE_D;
+	walk->gpa.val = entry_gpa(mode, 1, false, gpte);
+	return true;
 }
 
 /**

@@ -188,6 +188,20 @@ int mmu_env_page_get(struct mmu_env *env, u64 hva, enum mmu_page_want want, bool
 	return 0;
 }
 
+bool mmu_env_page_peek(struct mmu_env *env, u64 hva, bool want_write, struct mmu_page *page)
+{
+	int i = world_page(hva);
+
+	if (!env->locked)
+		world_die("a page is peeked at without the lock", hva, 0);
+	if (i < 0)
+		world_die("a page is peeked at outside of memory", hva, 0);
+	*page = (struct mmu_page){ .hpa = env->host[i].hpa,
+				   .level = 1,
+				   .writable = want_write && env->host[i].writable };
+	return world_rnd(8);
+}
+
 void mmu_env_page_put(struct mmu_env *env, const struct mmu_page *page)
 {
 	(void)page;
