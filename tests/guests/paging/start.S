@@ -84,6 +84,8 @@ common64:
 	movl %eax, fault_eax(%rip)
 	movq %cr2, %rax
 	movq %rax, fault_cr2(%rip)
+	movl $DATA, %eax /* SS is null after a change of privilege */
+	movl %eax, %ss
 	movl recover_esp(%rip), %esp
 	movl recover_eip(%rip), %eax
 	pushq $CODE32
@@ -130,6 +132,7 @@ try:	try_begin
 try_end: /* by the exception, with ESP as it was */
 	pushl $2
 	popfl
+	movl fault_eax, %eax
 	movl $recover_to_panic, recover_eip
 	movl $panic_stack_end, recover_esp
 	popl %edi
