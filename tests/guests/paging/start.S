@@ -302,6 +302,10 @@ load_cs_tr:
 	movl (%edx), %eax
 	end_snippet s_movs
 
+	snippet s_mov_cr3
+	movl %eax, %cr3
+	end_snippet s_mov_cr3
+
 	.data
 	.balign 8
 	.globl gdt, idt32_pointer, tss32, tss64
