@@ -22,14 +22,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RAM_SIZE   0x1800000UL
-#define LOG_SLOT   0x2000000UL
-#define LOG_PAGES  512UL
-#define LOG_SIZE   (LOG_PAGES * 4096)
-#define RO_SLOT	   0x3000000UL
-#define RO_SIZE	   0x10000UL
-#define INFO	   0x8000UL /* multiboot's information, and the command line after it */
-#define SETTLED	   256UL    /* pages of the log slot from which events may take nothing */
+#define RAM_SIZE  0x1800000UL
+#define LOG_SLOT  0x2000000UL
+#define LOG_PAGES 512UL
+#define LOG_SIZE  (LOG_PAGES * 4096)
+#define RO_SLOT	  0x3000000UL
+#define RO_SIZE	  0x10000UL
+#define INFO	  0x8000UL /* multiboot's information, and the command line after it */
+#define EVENTS	  0x7000UL /* where the guest sees how many events there were */
+#define SETTLED	  256UL	   /* pages of the log slot from which events may take nothing */
 
 static int dev, vm, vcpu;
 static uint8_t *ram, *logged, *fixed; /* the slots 0, 1, 2 */
@@ -82,7 +83,8 @@ static uint32_t load_image(const char *path)
 		err(125, "%s", path);
 	size = read(fd, file, sizeof(file));
 	close(fd);
-	for (i = 0; i < 2048 && !(word[i] == 0x1badb002 && word[i] + word[i + 1] + word[i + 2] == 0);)
+	for (i = 0;
+	     i < 2048 && !(word[i] == 0x1badb002 && word[i] + word[i + 1] + word[i + 2] == 0);)
 		i++;
 	if (size < 8192 || i == 2048 || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
 	    eh->e_ident[EI_CLASS] != ELFCLASS32)
@@ -275,7 +277,7 @@ static void fork_once(void)
 		for (n = 0; n < 2; n++) {
 			for (i = 0; i < SETTLED * 1024; i += 16)
 				sums[n] = sums[n] * 31 + words[i];
-			usleep(20000);
+			usleep(5000);
 		}
 		_exit(sums[0] != sums[1]);
 	}
@@ -308,9 +310,11 @@ static void *events(void *unused)
 			fork_once();
 			break;
 		case 3:
-			madvise(logged + page * 4096, pages * 4096, n & 4 ? MADV_UNMERGEABLE : MADV_MERGEABLE);
+			madvise(logged + page * 4096, pages * 4096,
+				n & 4 ? MADV_UNMERGEABLE : MADV_MERGEABLE);
 			break;
 		}
+		__atomic_store_n((uint32_t *)(ram + EVENTS), n, __ATOMIC_RELEASE);
 		usleep(300);
 	}
 	return unused;
@@ -319,6 +323,8 @@ static void *events(void *unused)
 static void events_request(uint32_t on)
 {
 	if (on) {
+		memset(nr_events, 0, sizeof(nr_events));
+		memset(ram + EVENTS, 0, 4);
 		start_thread(events);
 		return;
 	}
@@ -334,7 +340,8 @@ static void handle_mmio(void)
 {
 	struct kvm_regs regs;
 
-	if (run->mmio.phys_addr != (expected_mmio & ~1U) || run->mmio.is_write != (expected_mmio & 1))
+	if (run->mmio.phys_addr != (expected_mmio & ~1U) ||
+	    run->mmio.is_write != (expected_mmio & 1))
 		complain("MMIO %s %#llx, expected %#x", run->mmio.is_write ? "write" : "read",
 			 run->mmio.phys_addr, expected_mmio);
 	mmio_seen = true;

@@ -8,7 +8,11 @@
  */
 #include "guest.h"
 
-enum { READ, WRITE, FETCH };
+enum {
+	READ,
+	WRITE,
+	FETCH
+};
 
 struct kase {
 	bool wp, nxe, smep, smap, ac, pse;
@@ -145,7 +149,10 @@ static void describe(const struct kase *k)
 
 	print("# wp %u nxe %u smep %u smap %u ac %u pse %u %s %s high %x", k->wp, k->nxe, k->smep,
 	      k->smap, k->ac, k->pse, k->user ? "user" : "supervisor",
-	      k->access == READ ? "read" : k->access == WRITE ? "write" : "fetch", k->high);
+	      k->access == READ	   ? "read"
+	      : k->access == WRITE ? "write"
+				   : "fetch",
+	      k->high);
 	for (level = top_level(&s); level; level--)
 		print(" %X", k->entry[level]);
 	print("\n");
@@ -231,7 +238,8 @@ static void random_cases(u32 n, const char *name)
 		k.access = random32() % 3;
 		k.high = s.mode == M_64 ? highs[random32() & 3] : 0;
 		for (level = 1; level <= top_level(&s); level++)
-			k.entry[level] = draw_entry(&k, level, level == 1 ? BIG : table[level - 1] & ~0xfffU);
+			k.entry[level] = draw_entry(&k, level,
+						    level == 1 ? BIG : table[level - 1] & ~0xfffU);
 		if (s.mode == M_PAE)
 			k.entry[3] = (table[2] & ~0xfffU) | (one_in(16) ? 0 : P);
 		run_case(&k, name);
@@ -276,7 +284,9 @@ void test_access(void)
 		s = new_space(s.mode);
 		if (s.mode == M_64)
 			for (level = 3; level; level--)
-				table[level] = alloc_page() + (level == 3 ? 8 : level == 2 ? 32 : 0);
+				table[level] = alloc_page() + (level == 3   ? 8
+							       : level == 2 ? 32
+									    : 0);
 		else
 			for (level = top_level(&s); level; level--)
 				table[level] = entry_at(&s, WINDOW, level);

@@ -9,7 +9,7 @@ u32 seed = 1;
 
 static const char *command_line;
 enum mode current_mode;
-static bool failed;	/* since the last done() */
+static bool failed;	  /* since the last done() */
 static u32 nr_complaints; /* of it */
 static u32 nr_failed;
 

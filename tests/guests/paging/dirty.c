@@ -55,9 +55,8 @@ static void under_toggling(void)
 
 void test_dirty(void)
 {
-	u32 i;
-
 	struct space s;
+	u32 i;
 
 	for (s.mode = M_OFF; s.mode <= M_64; s.mode++) {
 		alloc_reset();

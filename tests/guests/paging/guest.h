@@ -20,9 +20,9 @@ typedef unsigned long long u64;
 #define NX  (1ULL << 63)
 #define RWX (P | W | A | D)
 
-#define CR0_PE 0x1U
-#define CR0_WP (1U << 16)
-#define CR0_PG (1U << 31)
+#define CR0_PE	 0x1U
+#define CR0_WP	 (1U << 16)
+#define CR0_PG	 (1U << 31)
 #define CR4_PSE	 0x10U
 #define CR4_PAE	 0x20U
 #define CR4_PGE	 0x80U
@@ -48,7 +48,14 @@ typedef unsigned long long u64;
 #define PORT_LOG    0xe6 /* 0 off, 1 on, 2 toggled by a thread, 3 no longer, and on; see testvmm.c */
 #define PORT_EVENTS 0xe7 /* host events: 1 start, 0 stop */
 
-enum mode { M_OFF, M_32, M_PAE, M_64 };
+#define EVENTS 0x7000U /* how many host events there were since */
+
+enum mode {
+	M_OFF,
+	M_32,
+	M_PAE,
+	M_64
+};
 
 struct space {
 	enum mode mode;

@@ -8,12 +8,12 @@
  */
 #include "guest.h"
 
-#define SELF	0
-#define FREE	1	  /* entries that tests change */
-#define CODE_AT 0x400U	  /* in T */
+#define SELF	 0
+#define FREE	 1	/* entries that tests change */
+#define CODE_AT	 0x400U /* in T */
 #define STACK_AT 0x800U
-#define IDT_AT	0x600U
-#define ROUNDS	12
+#define IDT_AT	 0x600U
+#define ROUNDS	 12
 
 static struct space s;
 static u32 t, self, a, b; /* a, b: data pages of words 0xaaaaaaaa, 0xbbbbbbbb */
@@ -244,9 +244,14 @@ static const struct {
 	const char *name;
 	void (*run)(const char *name, u32 round);
 } tests[] = {
-	{ "code_in_table", code },	   { "stack_in_table", stack }, { "push_entry", push },
-	{ "idt_in_table", idt },	   { "unaligned", unaligned },	{ "atomics", atomics },
-	{ "invlpg_of_itself", invlpg_self }, { "movs_tables", movs },
+	{ "code_in_table", code },
+	{ "stack_in_table", stack },
+	{ "push_entry", push },
+	{ "idt_in_table", idt },
+	{ "unaligned", unaligned },
+	{ "atomics", atomics },
+	{ "invlpg_of_itself", invlpg_self },
+	{ "movs_tables", movs },
 };
 
 void test_livelock(void)

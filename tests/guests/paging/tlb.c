@@ -13,9 +13,9 @@ static void fill(u32 page, u32 value)
 		at(page)[i] = value;
 }
 
-#define EXPECT(va, value)                                                              \
-	do {                                                                           \
-		u32 got_ = *at(va);                                                    \
+#define EXPECT(va, value)                                                             \
+	do {                                                                          \
+		u32 got_ = *at(va);                                                   \
 		check(got_ == (value), name, #va " reads as " #value, (value), got_); \
 	} while (0)
 

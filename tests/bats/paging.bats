@@ -1,0 +1,75 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# What a guest kernel gets of paging in each mode: tests/guests/paging, run by testvmm.
+# VMBOX_DEVICE=/dev/kvm (with npt=1): the same, with the allowances that boot.c and testvmm name.
+
+load helpers
+
+guest() {
+	local flags=() words=()
+	if [ "${VMBOX_DEVICE-}" = /dev/kvm ]; then
+		flags=(--superset)
+		words=(qemu)
+	fi
+	run timeout -k 5 "${LIMIT:-120}" "$GUESTS/testvmm" "${device[@]}" "${flags[@]}" \
+		"$GUESTS/paging.elf" "$@" "${words[@]}"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output != *"not ok"* ]]
+}
+
+# Each of the names must have its "ok" line, in each of the three modes with paging.
+in_all_modes() {
+	local mode name
+	for mode in 32 pae long; do
+		for name in "$@"; do
+			grep -qx "ok $mode $name" <<<"$output"
+		done
+	done
+}
+
+@test "paging: what a TLB may not keep" {
+	guest tlb
+	in_all_modes not_present_to_present flushes_show_changes global_pages large_page \
+		upper_entry table_reused two_roots
+}
+
+@test "paging: tables that are code, stack, operand or IDT" {
+	guest livelock
+	in_all_modes code_in_table stack_in_table push_entry idt_in_table unaligned atomics \
+		invlpg_of_itself movs_tables
+}
+
+@test "paging: recursive maps" {
+	guest selfmap
+	in_all_modes selfmap_edits selfmap_upper_edits selfmap_own_entry
+}
+
+@test "paging: access rights, a sample" {
+	guest access cases=3000 seed=$RANDOM
+	in_all_modes access
+}
+
+@test "paging: access rights of 32-bit paging in full" {
+	guest access full cases=100
+	in_all_modes access
+}
+
+@test "paging: changes of mode and control bits" {
+	guest modes
+	in_all_modes bits
+	grep -qx "ok pae pdptes" <<<"$output"
+}
+
+@test "paging: the dirty log under load" {
+	guest dirty
+	in_all_modes dirty
+}
+
+@test "paging: host events, read-only memory, holes" {
+	local ksm=/sys/kernel/mm/ksm/run
+	[ ! -w $ksm ] || echo 1 >$ksm
+	guest host
+	[ ! -w $ksm ] || echo 0 >$ksm
+	in_all_modes slots events
+}
