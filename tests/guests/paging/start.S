@@ -1,304 +1,356 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Entry of the paging test guests, by multiboot (v1, address fields), and what C
- * cannot say: exceptions that are recovered from, user mode. Built twice: as a
- * 32-bit image, which starts with paging off, and as a 64-bit one, which goes to
- * long mode on an identity map of 16 MiB first.
+ * Entry, exceptions, and the ways to run an instruction that may fault.
  *
- * try_*(addr): 0, or 1 after an exception, which is then in `fault`.
+ * All C code is 32-bit; in long mode it runs in compatibility mode, and only what is below
+ * .code64 is 64-bit. DS and ES are the user's flat segment always. Every exception, and INT
+ * 0x80, is noted in fault_* and ends at recover_eip with recover_esp; unless in try(), that
+ * is panic().
  */
-#define MAGIC 0x1badb002
-#define FLAGS 0x10000
+#define CODE32 0x08
+#define DATA   0x10
+#define UCODE32 0x1b
+#define UDATA  0x23
+#define CODE64 0x28
+#define UCODE64 0x33
 
-#ifdef __x86_64__
-#define AX %rax
-#define BX %rbx
-#define CX %rcx
-#define DX %rdx
-#define SP %rsp
-#define BP %rbp
-#define WORD .quad
-#define ARG0 %rdi
-#define ARG1 %rsi
-#define IRET iretq
-#define KERNEL_CS 8
-#else
-#define AX %eax
-#define BX %ebx
-#define CX %ecx
-#define DX %edx
-#define SP %esp
-#define BP %ebp
-#define WORD .long
-#define ARG0 %ecx
-#define ARG1 %edx
-#define IRET iret
-#define KERNEL_CS 8
-#endif
-#define USER_CS 0x1b
-#define USER_DS 0x23
-#define TSS 0x28
-
-	.section .head, "ax"
-	.balign 4
-header:
-	.long MAGIC, FLAGS, -(MAGIC + FLAGS)
-	.long header, load_start, load_end, bss_end, start
-
-	.code32
-	.global start
-start:
-	mov $stack_end, %esp
-	lgdt gdt_pointer
-#ifdef __x86_64__
-	/* PML4 -> PDPT -> PD of 2 MiB pages */
-	movl $boot_pdpt + 3, boot_pml4
-	movl $boot_pd + 3, boot_pdpt
-	mov $0x83, %eax
-	xor %ecx, %ecx
-1:	mov %eax, boot_pd(, %ecx, 8)
-	add $0x200000, %eax
-	inc %ecx
-	cmp $8, %ecx
-	jne 1b
-	mov $0x20, %eax
-	mov %eax, %cr4
-	mov $boot_pml4, %eax
-	mov %eax, %cr3
-	mov $0xc0000080, %ecx
-	rdmsr
-	or $0x100, %eax
-	wrmsr
-	mov %cr0, %eax
-	or $0x80000000, %eax
-	mov %eax, %cr0
-#endif
-	ljmp $KERNEL_CS, $entered
-#ifdef __x86_64__
-	.code64
-#endif
-entered:
-	mov $0x10, %eax
-	mov %eax, %ds
-	mov %eax, %es
-	mov %eax, %ss
-	call main
-	mov $0xf4, %dx
-	out %eax, %dx
-1:	hlt
-	jmp 1b
+	.section .multiboot, "a"
+	.align 4
+	.long 0x1badb002, 0, -0x1badb002
 
 	.text
-/* Where a recovered exception goes on: the caller's registers are on the stack. */
-.macro save
-	push BX
-	push BP
-#ifdef __x86_64__
-	push %r12
-	push %r13
-	push %r14
-	push %r15
-#else
-	push %esi
-	push %edi
-#endif
-	mov SP, recover_sp
-.endm
-.macro restore
-#ifdef __x86_64__
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-#else
-	pop %edi
-	pop %esi
-#endif
-	pop BP
-	pop BX
-	ret
-.endm
-.macro enter_try
-	save
-#ifndef __x86_64__
-	mov 20(%esp), %ecx
-	mov 24(%esp), %edx
-#endif
-.endm
-.macro leave_try
-	xor %eax, %eax
-	restore
-.endm
+	.globl _start
+_start:
+	movl $boot_stack_end, %esp
+	lgdt gdt_pointer
+	ljmp $CODE32, $1f
+1:	movw $DATA, %ax
+	movw %ax, %ss
+	movw $UDATA, %ax
+	movw %ax, %ds
+	movw %ax, %es
+	pushl $0
+	popfl
+	pushl %ebx
+	call main
+	ud2
 
-	.global try_read, try_write, try_call, try_user, try_insn
-try_read:
-	enter_try
-	mov (ARG0), %al
-	leave_try
-try_write:
-	enter_try
-	movb $0x5a, (ARG0)
-	leave_try
-try_call:			/* to a RET */
-	enter_try
-	call *ARG0
-	leave_try
-/* try_user(stub, addr): stub runs in user mode with addr in CX, and ends by INT 0x80. */
-try_user:
-	enter_try
-	mov $USER_DS, %ebx
-	mov %ebx, %ds
-	mov %ebx, %es
-	mov ARG1, AX
-#ifdef __x86_64__
-	mov %rsp, tss + 4
-	push $USER_DS
-	push $user_stack_end
-	pushf
-	push $USER_CS
-	push %rdi
-	mov %rax, %rcx
-#else
-	mov %esp, tss + 4
-	push $USER_DS
-	push $user_stack_end
-	pushf
-	push $USER_CS
-	push %ecx
-	mov %eax, %ecx
-#endif
-	IRET
-/* try_insn(fn, arg): any function that may fault. */
-try_insn:
-	enter_try
-	mov ARG0, AX
-#ifdef __x86_64__
-	mov %rsi, %rdi
-	call *%rax
-#else
-	push %edx
-	call *%eax
-	add $4, %esp
-#endif
-	leave_try
+/* void leave(u32 status) */
+	.globl leave
+leave:	movl 4(%esp), %eax
+	outl %eax, $0xf4
+	hlt
+	jmp leave
 
-/* Exceptions: vector and error code, then back to the try_ that is under way. */
-.macro vector n, has_error
-vector_\n:
-	.if \has_error
-	pop AX
-	.else
-	xor %eax, %eax
+/* The entry of each vector: error code or 0, and the vector, on the stack. */
+	.macro stubs name, common
+	.globl \name
+	.balign 16
+\name:
+	.set vector, 0
+	.rept 129
+	.balign 16
+	.if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17)
+	push $0
 	.endif
-	mov AX, fault_error
-	pop AX
-	mov AX, fault_ip
-	movl $\n, fault_vector
-	mov %cr2, AX
-	mov AX, fault_cr2
-	jmp recover
-.endm
-	vector 0, 0
-	vector 1, 0
-	vector 3, 0
-	vector 6, 0
-	vector 8, 1
-	vector 10, 1
-	vector 11, 1
-	vector 12, 1
-	vector 13, 1
-	vector 14, 1
-	vector 17, 1
-recover:
+	.if vector < 128
+	push $vector
+	.else
+	.byte 0x68
+	.long vector
+	.endif
+	jmp \common
+	.set vector, vector + 1
+	.endr
+	.endm
+
+	stubs stubs32, common32
+common32:
+	popl fault_vector
+	popl fault_error
+	popl fault_eip
+	movl %eax, fault_eax
+	movl %cr2, %eax
+	movl %eax, fault_cr2
+	movl recover_esp, %esp
+	jmp *recover_eip
+
+	.code64
+	stubs stubs64, common64
+common64:
+	popq fault_vector(%rip)
+	popq fault_error(%rip)
+	popq fault_eip(%rip)
+	movl %eax, fault_eax(%rip)
+	movq %cr2, %rax
+	movq %rax, fault_cr2(%rip)
+	movl $DATA, %eax /* SS is null after a change of privilege */
+	movl %eax, %ss
+	movl recover_esp(%rip), %esp
+	movl recover_eip(%rip), %eax
+	pushq $CODE32
+	pushq %rax
+	lretq
+	.code32
+
+recover_to_panic:
+	movl $panic_stack_end, %esp
+	call panic
+
+	.macro try_begin
+	pushl %ebp
+	pushl %ebx
+	pushl %esi
+	pushl %edi
+	movl %esp, %ebp
+	xorl %eax, %eax
+	movl %eax, fault_error + 4
+	movl %eax, fault_cr2 + 4
+	movl %esp, recover_esp
+	movl $try_end, recover_eip
+	.endm
+
+/* void try(u32 eip, u32 addr, u32 value, bool user, u32 flags): ECX is the address */
+	.globl try
+try:	try_begin
+	movl 20(%ebp), %edx
+	movl 24(%ebp), %ecx
+	movl 28(%ebp), %eax
+	movl 36(%ebp), %ebx
+	cmpl $0, 32(%ebp)
+	je 1f
+	pushl $UDATA
+	pushl $0
+	pushl %ebx
+	pushl $UCODE32
+	pushl %edx
+	iretl
+1:	pushl %ebx
+	popfl
+	jmp *%edx
+
+try_end: /* by the exception, with ESP as it was */
+	pushl $2
+	popfl
+	movl fault_eax, %eax
+	movl $recover_to_panic, recover_eip
+	movl $panic_stack_end, recover_esp
+	popl %edi
+	popl %esi
+	popl %ebx
+	popl %ebp
+	ret
+
+/* void try64(u32 eip, u32 addr, u32 value, bool user, u32 flags, u32 addr_high): RCX is it */
+	.globl try64
+try64:	try_begin
+	movl 20(%ebp), %edx
+	movl 24(%ebp), %ecx
+	movl 28(%ebp), %eax
+	movl 36(%ebp), %ebx
+	movl 40(%ebp), %esi
+	movl 32(%ebp), %edi
+	ljmp $CODE64, $1f
+	.code64
+1:	movl %esp, %esp
+	movl %ecx, %ecx
+	movl %edx, %edx
+	movl %ebx, %ebx
+	shlq $32, %rsi
+	orq %rsi, %rcx
+	testl %edi, %edi
+	je 1f
+	pushq $UDATA
+	pushq $0
+	pushq %rbx
+	pushq $UCODE64
+	pushq %rdx
+	iretq
+1:	pushq %rbx
+	popfq
+	jmp *%rdx
+	.code32
+
+/* u32 run(eip, eax, ecx, edx, esi, edi, esp): supervisor code that ends by INT 0x80; its EAX.
+ * ESP 0: the caller's. */
+	.globl run
+run:	try_begin
+	movl 20(%ebp), %ebx
+	movl 24(%ebp), %eax
+	movl 28(%ebp), %ecx
+	movl 32(%ebp), %edx
+	movl 36(%ebp), %esi
+	movl 40(%ebp), %edi
+	cmpl $0, 44(%ebp)
+	je 1f
+	movl 44(%ebp), %esp
+1:	jmp *%ebx
+
+/* u64 peek64(u32 low, u32 high), void poke64(low, high, u32 value_low, u32 value_high),
+ * void invlpg64(low, high): in 64-bit code */
+	.macro to64
+	movl 4(%esp), %ecx
+	movl 8(%esp), %edx
+	pushl %esi
+	movl 16(%esp), %eax
+	movl 20(%esp), %esi
+	ljmp $CODE64, $1f
+	.code64
+1:	movl %ecx, %ecx
+	movl %eax, %eax
+	movl %esp, %esp
+	shlq $32, %rdx
+	orq %rdx, %rcx
+	.endm
+	.macro to32
+	pushq $CODE32
+	.byte 0x68 /* pushq $1f; not one that the assembler has a relocation for */
+	.long 1f
+	lretq
+	.code32
+1:	popl %esi
+	ret
+	.endm
+	.globl peek64, poke64, invlpg64
+peek64:	to64
+	movq (%rcx), %rax
+	movq %rax, %rdx
+	shrq $32, %rdx
+	to32
+poke64:	to64
+	shlq $32, %rsi
+	orq %rsi, %rax
+	movq %rax, (%rcx)
+	to32
+invlpg64: to64
+	invlpg (%rcx)
+	to32
+
+/* void load_cs_tr(u32 tss_selector): segments as the mode wants them */
+	.globl load_cs_tr
+load_cs_tr:
+	ljmp $CODE32, $1f
+1:	movl 4(%esp), %eax
+	ltr %ax
+	ret
+
+/* Accesses, the same bytes in 32-bit and 64-bit code; once for each privilege. */
+	.macro accesses prefix
+	.globl \prefix\()_read, \prefix\()_write, \prefix\()_fetch
+\prefix\()_read:
+	.byte 0x8b, 0x01 /* mov (%ecx), %eax */
+	int $0x80
+\prefix\()_write:
+	.byte 0x89, 0x01 /* mov %eax, (%ecx) */
+	int $0x80
+\prefix\()_fetch:
+	.byte 0xff, 0xe1 /* jmp *%ecx */
+	.endm
+	accesses kernel
+	.section .user, "ax"
+	accesses user
+
+/* Snippets for run(), copied to where they shall run. */
+	.text
+	.macro snippet name
+	.globl \name, \name\()_end
+\name:
+	.endm
+	.macro end_snippet name
+	int $0x80
+\name\()_end:
+	.endm
+	snippet s_edit_read /* stores an entry, reads what it maps */
+	movl %eax, (%ecx)
+	movl (%edx), %eax
+	end_snippet s_edit_read
+	snippet s_push_read /* the same by PUSH; an entry of 4 bytes */
+	pushl %eax
+	movl (%edx), %eax
+	end_snippet s_push_read
+	snippet s_push2_read /* of 8 */
+	pushl %ecx
+	pushl %eax
+	movl (%edx), %eax
+	end_snippet s_push2_read
+	snippet s_invlpg_self /* of the page it runs on, then of the operand's */
+	invlpg (%esi)
+	movl %eax, (%ecx)
+	invlpg (%esi)
+	invlpg (%ecx)
+	movl (%edx), %eax
+	invlpg (%edx)
+	movl (%edx), %eax
+	end_snippet s_invlpg_self
+	snippet s_xchg
+	xchgl %eax, (%ecx)
+	end_snippet s_xchg
+	snippet s_cmpxchg /* EAX: expected; EDX: new */
+	lock cmpxchgl %edx, (%ecx)
+	end_snippet s_cmpxchg
+	snippet s_incb
+	lock incb 1(%ecx)
+	movl (%ecx), %eax
+	end_snippet s_incb
+	snippet s_bts
+	lock btsl $9, (%ecx)
+	movl (%ecx), %eax
+	end_snippet s_bts
+	snippet s_movs
 	cld
-	mov $0x10, %eax
-	mov %eax, %ds
-	mov %eax, %es
-	mov %eax, %ss
-	mov recover_sp, SP
-	mov $1, %eax
-	restore
-vector_other:
-	movl $255, fault_vector
-	jmp recover
-vector_128:			/* the end of a user stub */
-	mov $0x10, %eax
-	mov %eax, %ds
-	mov %eax, %es
-	mov %eax, %ss
-	mov recover_sp, SP
-	xor %eax, %eax
-	restore
+	rep movsl
+	movl (%edx), %eax
+	end_snippet s_movs
 
-	.global vectors
+	snippet s_mov_cr0
+	movl %eax, %cr0
+	end_snippet s_mov_cr0
+
+	snippet s_mov_cr3
+	movl %eax, %cr3
+	end_snippet s_mov_cr3
+
+	snippet s_mov_cr4
+	movl %eax, %cr4
+	end_snippet s_mov_cr4
+
 	.data
 	.balign 8
-vectors:
-	WORD 0, vector_0, 1, vector_1, 3, vector_3, 6, vector_6, 8, vector_8, 10, vector_10
-	WORD 11, vector_11, 12, vector_12, 13, vector_13, 14, vector_14, 17, vector_17
-	WORD 128, vector_128, -1, vector_other
-
-	.section .user, "awx"		/* a page that user mode may use */
-	.balign 4096
-	.global user_page, user_read, user_write, user_call
-user_page:
-user_read:
-	mov (CX), %al
-	int $0x80
-user_write:
-	movb $0x5a, (CX)
-	int $0x80
-user_call:			/* to an INT 0x80 */
-	jmp *CX
-	.balign 2048
-	.fill 2048, 1, 0
-user_stack_end:
-
-	.data
-	.balign 16
-gdt:
-	.quad 0
-#ifdef __x86_64__
-	.quad 0x00af9b000000ffff
-#else
-	.quad 0x00cf9b000000ffff
-#endif
-	.quad 0x00cf93000000ffff
-#ifdef __x86_64__
-	.quad 0x00affb000000ffff
-#else
-	.quad 0x00cffb000000ffff
-#endif
-	.quad 0x00cff3000000ffff
-	.global gdt_tss
-gdt_tss:
-	.quad 0, 0
-gdt_end:
+	.globl gdt, idt32_pointer, tss32, tss64
+gdt:	.quad 0
+	.quad 0x00cf9b000000ffff /* 08: code */
+	.quad 0x00cf93000000ffff /* 10: data */
+	.quad 0x00cffb000000ffff /* 18: user code */
+	.quad 0x00cff3000000ffff /* 20: user data */
+	.quad 0x00af9b000000ffff /* 28: 64-bit code */
+	.quad 0x00affb000000ffff /* 30: 64-bit user code */
+	.quad 0			 /* 38: TSS */
+	.quad 0, 0		 /* 40: TSS of 64 bits */
 gdt_pointer:
-	.word gdt_end - gdt - 1
-	WORD gdt
-	.long 0
-
-	.global tss, fault_vector, fault_error, fault_ip, fault_cr2
-	.balign 16
-tss:
-#ifdef __x86_64__
-	.fill 104, 1, 0
-#else
-	.long 0, 0, 0x10
-	.fill 92, 1, 0
-#endif
-	.bss
+	.word gdt_pointer - gdt - 1
+	.long gdt
 	.balign 8
-recover_sp: .quad 0
-fault_vector: .quad 0
-fault_error: .quad 0
-fault_ip: .quad 0
-fault_cr2: .quad 0
-	.balign 4096
-boot_pml4: .fill 4096, 1, 0
-boot_pdpt: .fill 4096, 1, 0
-boot_pd: .fill 4096, 1, 0
-	.fill 16384, 1, 0
-stack_end:
+tss32:	.long 0, trap_stack_end, DATA
+	.fill 22, 4, 0
+	.long 0x680000
+tss64:	.long 0, trap_stack_end, 0
+	.fill 22, 4, 0
+	.long 0x680000
+	.globl fault_vector, fault_error, fault_eip, fault_cr2, fault_eax
+fault_vector:	.quad 0
+fault_error:	.quad 0
+fault_eip:	.quad 0
+fault_cr2:	.quad 0
+fault_eax:	.long 0
+recover_eip:	.long recover_to_panic
+recover_esp:	.long panic_stack_end
+
+	.bss
+	.balign 16
+	.skip 16384
+boot_stack_end:
+	.skip 4096
+trap_stack_end:
+	.skip 4096
+panic_stack_end:
 	.section .note.GNU-stack, "", @progbits
