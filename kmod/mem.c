@@ -326,6 +326,8 @@ int vmbox_mem_init(struct mmu_env *env)
 	spin_lock_init(&env->lock);
 	env->guest_cpu = -1;
 	vmbox_mmu_init(&env->mmu, env);
+	env->mmu.amd_format = boot_cpu_data.x86_vendor == X86_VENDOR_AMD ||
+			      boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
 	env->mmu.large_may_exec = !boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
 	env->pages = (struct page **)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!env->pages)

@@ -234,7 +234,7 @@ static void prefetch(struct vmbox_mmu *mmu, const struct mmu_regs *regs, struct 
 		if (!sp->role.is_table)
 			beside.gpa.val = (sp->gfn + i) << 12;
 		else if (!vmbox_sp_peek(mmu, sp, i, &gpte) ||
-			 !vmbox_walk_beside(regs, gpte, &beside))
+			 !vmbox_walk_beside(mmu, regs, gpte, &beside))
 			continue;
 		gfn = beside.gpa.val >> 12;
 		slot = vmbox_slot_find(mmu, gfn);

@@ -63,7 +63,8 @@ void vmbox_sp_zap(struct vmbox_mmu *mmu, struct mmu_sp *sp);
 __must_check int vmbox_sp_prepare(struct vmbox_mmu *mmu, u32 nr, bool low);
 
 /* walk.c */
-bool vmbox_walk_beside(const struct mmu_regs *regs, u64 gpte, struct mmu_walk *walk);
+bool vmbox_walk_beside(const struct vmbox_mmu *mmu, const struct mmu_regs *regs, u64 gpte,
+		       struct mmu_walk *walk);
 
 /* fault.c */
 u64 vmbox_root_key(const struct mmu_regs *regs, union mmu_role *role);

@@ -35,6 +35,8 @@ bool vmbox_record_differs(const struct mmu_sp *sp, u32 idx, u64 gpte)
 
 	if (sp->role.level > 1)
 		counts |= PTE_PS;
+	if (sp->role.level > 2)
+		counts |= PTE_G; /* may be reserved */
 	if (!spte_is_leaf(sp, idx)) {
 		counts |= PTE_W;
 		if (record & PTE_PS) /* a range: its entries are W only with D */

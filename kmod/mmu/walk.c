@@ -37,7 +37,8 @@ static bool may_be_large(enum mmu_mode mode, int level, const struct mmu_regs *r
 }
 
 /* Bits that must be 0 in a present entry. @large: PS is set and counts. */
-static u64 reserved_bits(enum mmu_mode mode, int level, bool large, const struct mmu_regs *regs)
+static u64 reserved_bits(const struct vmbox_mmu *mmu, enum mmu_mode mode, int level, bool large,
+			 const struct mmu_regs *regs)
 {
 	u64 rsvd = GPTE_RSVD_ADDR;
 
@@ -51,6 +52,8 @@ static u64 reserved_bits(enum mmu_mode mode, int level, bool large, const struct
 		rsvd |= (mmu_level_size(level) - 1) & ~0x1fffULL; /* bit 12 is PAT */
 	if (level == 4)
 		rsvd |= PTE_PS;
+	if (level >= 3 && !large && mmu->amd_format) /* AMD APM vol 2 §5.3.3; Intel ignores it */
+		rsvd |= PTE_G;
 	return rsvd;
 }
 
@@ -202,7 +205,7 @@ static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *r
 		if (!(gpte & PTE_P))
 			return inject(w, fault_code(regs, access, 0));
 		large = (gpte & PTE_PS) && may_be_large(mode, level, regs);
-		if (gpte & reserved_bits(mode, level, large, regs))
+		if (gpte & reserved_bits(mmu, mode, level, large, regs))
 			return inject(w, fault_code(regs, access, PFEC_PRESENT | PFEC_RSVD));
 
 		w->rights[level] = entry_rights(gpte);
@@ -230,11 +233,12 @@ static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *r
  * False: the guest would get a fault, or has not used the entry, and a CPU that holds a
  * translation has set A.
  */
-bool vmbox_walk_beside(const struct mmu_regs *regs, u64 gpte, struct mmu_walk *walk)
+bool vmbox_walk_beside(const struct vmbox_mmu *mmu, const struct mmu_regs *regs, u64 gpte,
+		       struct mmu_walk *walk)
 {
 	enum mmu_mode mode = vmbox_mmu_mode(regs);
 
-	if ((~gpte & (PTE_P | PTE_A)) || (gpte & reserved_bits(mode, 1, false, regs)))
+	if ((~gpte & (PTE_P | PTE_A)) || (gpte & reserved_bits(mmu, mode, 1, false, regs)))
 		return false;
 	walk->gpte[1] = gpte;
 	walk->rights[1] = entry_rights(gpte) & walk->rights[2];

@@ -96,6 +96,8 @@ static struct step_to read_entry(int level, u64 e)
 			s.reserved |= e >> 63;
 		if (level == 4)
 			s.reserved |= e >> 7 & 1;
+		if (level >= 3 && (level == 4 || !(e & 0x80)) && world.mmu.amd_format)
+			s.reserved |= e >> 8 & 1;
 		if (level == 2 && (e & 0x80)) {
 			s.leaf = true;
 			s.reserved |= e >> 13 & 0xff;
@@ -1043,6 +1045,7 @@ int main(int argc, char **argv)
 	world_init();
 	world.mmu.max_pages = VMBOX_MMU_MIN_PAGES; /* so that the quota is met often */
 	world.mmu.large_may_exec = seed & 1;
+	world.mmu.amd_format = seed & 2;
 	make_direct_map();
 	for (i = 0; i < 6; i++) /* PDPTEs that can be loaded, to begin with */
 		put64(24 + i / 3, i % 3, (14 + i % 3) << 12 | PTE_P);

@@ -3,8 +3,6 @@
  * Access rights. Each case draws entries for every level, control bits and an access; makes it;
  * and compares what happened with a plain reading of AMD APM vol 2 §5.3 to §5.6 and §8.4.2.
  * "cases=N": how many a mode; "kinds=N" (1 to 12): see each_level().
- *
- * Bit 8 of PML4 and PDP entries is left alone: AMD reserves it, Intel ignores it.
  */
 #include "guest.h"
 
@@ -55,6 +53,8 @@ static bool is_reserved(const struct kase *k, int level, bool large, u32 bit)
 		return true;
 	if (bit == 7)
 		return level == 4;
+	if (bit == 8) /* AMD APM vol 2 §5.3.3; Intel ignores it */
+		return level >= 3 && !large && is_amd();
 	return large && bit > 12 && bit < shift[level];
 }
 
@@ -66,6 +66,8 @@ static u64 draw_entry(const struct kase *k, int level, u32 pointed_to)
 
 	e |= (one_in(16) ? 0 : P) | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U);
 	e |= bits & (A | 0xe00); /* and the bits that are the guest's own */
+	if (!option("qemu", 0)) /* which does not know of it */
+		e |= one_in(8) ? G : 0;
 	if (level > 1)
 		e |= one_in(level == 4 ? 32 : 4) ? PS : 0;
 	if (s.mode == M_32 && !k->pse && level == 2)

@@ -132,6 +132,14 @@ u32 max_phys_bits(void)
 	return a & 0xff;
 }
 
+bool is_amd(void)
+{
+	u32 a, b, c, d;
+
+	cpuid(0, &a, &b, &c, &d);
+	return b == 0x68747541; /* "Auth" */
+}
+
 static u32 features7(void)
 {
 	u32 a, b, c, d;

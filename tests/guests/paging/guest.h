@@ -72,6 +72,7 @@ bool check(bool good, const char *name, const char *what, u64 expected, u64 got)
 void done(const char *name); /* "ok", unless a check() since the last one failed */
 u32 random32(void);
 u32 max_phys_bits(void);
+bool is_amd(void);
 bool has_smep(void);
 bool has_smap(void);
 _Noreturn void panic(void);
