@@ -31,7 +31,7 @@
 static struct mmu_regs regs;
 static unsigned long step;
 static u64 seed;
-static unsigned long counts[10];
+static unsigned long counts[11];
 
 _Noreturn void world_die(const char *what, u64 a, u64 b)
 {
@@ -627,6 +627,9 @@ static void do_access(void)
 
 /* ---- edits of tables, through the direct map ---- */
 
+/* Bits of an entry that mean something in most modes. */
+static const u64 usual_bits[] = { PTE_P, PTE_W, PTE_U, PTE_A, PTE_D, PTE_PS, PTE_NX };
+
 static u64 random_entry(u64 gfn, bool large)
 {
 	static const u64 flags[] = { PTE_W, PTE_U, PTE_A, PTE_D, PTE_G };
@@ -635,6 +638,8 @@ static u64 random_entry(u64 gfn, bool large)
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (rnd(4))
 			e |= flags[i];
+	if (world.mmu.amd_format && rnd(8)) /* or few upper entries would be good */
+		e &= ~PTE_G;
 	if (!rnd(8))
 		e |= PTE_NX;
 	if (!rnd(64))
@@ -729,11 +734,9 @@ static void do_edit(void)
 			e = random_entry(table_gfn(level - 1), false);
 	}
 	if (!pdpt && !rnd(3) && table < NR_SMALL) { /* or one bit of what is there */
-		static const u64 bits[] = { PTE_P, PTE_W, PTE_U, PTE_A, PTE_D, PTE_PS, PTE_NX };
-
 		e = 0;
 		memcpy(&e, &world.mem[table][index * entry_size()], entry_size());
-		e ^= rnd(4) ? bits[rnd(7)] : 1ULL << rnd(64);
+		e ^= rnd(4) ? usual_bits[rnd(7)] : 1ULL << rnd(64);
 	}
 	edit(table, index, e);
 }
@@ -804,6 +807,40 @@ static void do_alias(void)
 }
 
 /* ---- flushes and changes of mode ---- */
+
+/* A page that is written; one bit of the entry above or of the large page; a flush; the page again. */
+static void do_one_bit(void)
+{
+	struct cached *c = pick_gva();
+	u64 flags = PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, pd = build_path(c->gva), index, e, gfn;
+	struct mmu_regs r = regs;
+
+	if (!pd)
+		return;
+	index = entry_gpa(0, c->gva, 2) / entry_size();
+	if (rnd(2))
+		e = (mode() == P32 ? rnd(2) << 10 : rnd(4) << 9) << 12 | flags | PTE_PS;
+	else
+		e = (17 + rnd(6)) << 12 | flags;
+	edit(pd, index, e);
+	if (!load_cr3(&r))
+		return;
+	regs = r;
+	vmbox_mmu_flush(&world.mmu);
+	forget_all();
+	access_page(c, PFEC_WRITE, &gfn);
+	edit(pd, index, e ^ usual_bits[rnd(7)]);
+	if (rnd(2)) {
+		vmbox_mmu_flush_page(&world.mmu, (mmu_gva_t){ c->gva });
+		forget_page(c->gva);
+	} else {
+		vmbox_mmu_flush(&world.mmu);
+		forget_all();
+	}
+	access_page(c, rnd(2) ? PFEC_WRITE : 0, &gfn);
+	access_page(c, PFEC_WRITE, &gfn);
+	counts[10]++;
+}
 
 static void add_gva(u64 gva, u64 table)
 {
@@ -1074,6 +1111,8 @@ int main(int argc, char **argv)
 			do_slot();
 		else if (what < 338)
 			do_alias();
+		else if (what < 348)
+			do_one_bit();
 		else
 			do_access();
 		audit();
@@ -1081,9 +1120,9 @@ int main(int argc, char **argv)
 			world_die("a page is held", world.pages_held, 0);
 	}
 	printf("accesses %lu, exits %lu, edits %lu, modes %lu, flushes %lu, invlpg %lu, host %lu, "
-	       "logs %lu, slots %lu, aliases %lu\n",
+	       "logs %lu, slots %lu, aliases %lu, bits %lu\n",
 	       counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6],
-	       counts[7], counts[8], counts[9]);
+	       counts[7], counts[8], counts[9], counts[10]);
 #define SHOW(name) printf(#name " %llu, ", (unsigned long long)world.mmu.stats[MMU_STAT_##name]);
 	VMBOX_MMU_STATS(SHOW)
 	world_fini();
