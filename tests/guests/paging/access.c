@@ -66,7 +66,7 @@ static u64 draw_entry(const struct kase *k, int level, u32 pointed_to)
 
 	e |= (one_in(16) ? 0 : P) | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U);
 	e |= bits & (A | 0xe00); /* and the bits that are the guest's own */
-	if (!option("qemu", 0)) /* which does not know of it */
+	if (!option("qemu", 0))	 /* which does not know of it */
 		e |= one_in(8) ? G : 0;
 	if (level > 1)
 		e |= one_in(level == 4 ? 32 : 4) ? PS : 0;
