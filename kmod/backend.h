@@ -9,6 +9,8 @@
 #include <linux/kvm.h>
 #include <linux/types.h>
 
+#include "decode.h"
+
 enum vmbox_reg {
 	REG_RAX,
 	REG_RCX,
@@ -54,7 +56,7 @@ struct vmbox_event {
 	X(HOST, host)		  /* an interrupt or NMI of the host's: nothing to do */  \
 	X(PAGE_FAULT, page_fault) /* gva, error */                                        \
 	X(EXCEPTION, exception)	  /* event: only to be looked at; give it back */         \
-	X(INSN, insn)		  /* decode and emulate */                                \
+	X(INSN, insn)		  /* emulate: insn, operand */                            \
 	X(IO, io)		  /* port, size, in, next_rip */                          \
 	X(UNDEFINED, undefined)	  /* an instruction that the guest's CPU does not have */ \
 	X(IRQ_WINDOW, irq_window) /* the guest can take an interrupt now */               \
@@ -76,6 +78,8 @@ struct vmbox_exit {
 	u32 error;
 	struct vmbox_event event;	/* EXIT_EXCEPTION */
 	struct vmbox_event interrupted; /* what was being delivered when the exit hit */
+	struct insn insn;		/* len 0: the CPU does not say; decode it */
+	u64 operand;			/* with insn: INVLPG's address, LMSW's source */
 	u64 next_rip;
 	u16 port;
 	u8 size;
@@ -86,17 +90,22 @@ struct vmbox_arch_vcpu; /* the back end's own */
 
 struct vmbox_arch_ops {
 	const char *name;
-	/* This CPU, interrupts off. -EBUSY: another hypervisor has it. */
+	bool kvm_has_crash_slot; /* where stock KVM is loaded, only it hears of a crash */
+	void (*fini)(void);
+
+	/* This CPU, interrupts off. -EBUSY: another hypervisor has it. Disable: if it is enabled. */
 	int (*hardware_enable)(void);
 	void (*hardware_disable)(void);
 
 	struct vmbox_arch_vcpu *(*vcpu_create)(struct vmbox_cpu_state *state); /* or ERR_PTR */
 	void (*vcpu_destroy)(struct vmbox_arch_vcpu *vcpu);
 
+	/* Before @run, on its CPU, interrupts on: the one where it ran last lets go. NULL: no need. */
+	void (*detach)(struct vmbox_arch_vcpu *vcpu);
 	/*
 	 * One stay in guest mode, on the tree whose root is at @root_hpa. Interrupts off, host
-	 * state as found on return. @event is injected; @want_window asks for EXIT_IRQ_WINDOW.
-	 * @flush: the TLB has entries that the tree has not.
+	 * state as found on return, but for DR0 to DR3, DR6 and DR7. @event is injected;
+	 * @want_window asks for EXIT_IRQ_WINDOW. @flush: the TLB has entries that the tree has not.
 	 */
 	void (*run)(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
 		    bool flush, const struct vmbox_event *event, bool want_window,
@@ -107,8 +116,15 @@ struct vmbox_arch_ops {
 	void (*set_segments)(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *sregs);
 };
 
-/* Sets @ops, which lives as long as the module, or says why not: -ENODEV, -EBUSY, -ENOMEM. */
+/* Sets @ops, which lives as long as the module, or says why not: -ENODEV, -ENOMEM. */
 int vmbox_svm_init(const struct vmbox_arch_ops **ops);
-void vmbox_svm_fini(void);
+int vmbox_vmx_init(const struct vmbox_arch_ops **ops);
+
+/* What the hardware's paging registers are for a guest's: regs.c. */
+struct vmbox_paging {
+	u64 cr0, cr4, efer;
+};
+
+struct vmbox_paging vmbox_hardware_paging(const struct vmbox_cpu_state *state);
 
 #endif

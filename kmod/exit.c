@@ -216,6 +216,9 @@ static enum reg_result read_cr(struct vmbox_vcpu *vcpu, const struct insn *insn,
 	case 4:
 		*val = vcpu->state.cr4;
 		return REG_OK;
+	case 8:
+		*val = vcpu->state.cr8;
+		return REG_OK;
 	}
 	return REG_UNSUPPORTED; /* no other number exits */
 }
@@ -229,6 +232,11 @@ static enum reg_result write_cr(struct vmbox_vcpu *vcpu, const struct insn *insn
 		return vmbox_write_cr3(vcpu, val);
 	case 4:
 		return vmbox_write_cr4(vcpu, val);
+	case 8:
+		if (val > 15)
+			return REG_FAULT;
+		vcpu->state.cr8 = val;
+		return REG_OK;
 	}
 	return REG_UNSUPPORTED;
 }
@@ -301,21 +309,32 @@ static enum vmbox_next exit_hlt(struct vmbox_vcpu *vcpu)
 	return NEXT_USER;
 }
 
+/* The instruction at RIP, from memory. False: it is not one of ours, and @next says what to do. */
+static bool fetch_insn(struct vmbox_vcpu *vcpu, struct insn *insn, enum vmbox_next *next)
+{
+	struct vmbox_cpu_state *s = &vcpu->state;
+	u8 bytes[VMBOX_INSN_MAX];
+	size_t n = fetch(vcpu, bytes, next);
+
+	if (!n)
+		return false;
+	if ((s->cs_long || s->cs_32) && !vmbox_decode(bytes, n, s->cs_long, insn))
+		return true;
+	*next = inject_ud(vcpu);
+	return false;
+}
+
 static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_exit *exit)
 {
 	struct vmbox_cpu_state *s = &vcpu->state;
 	enum vmbox_next next = NEXT_ENTER;
 	enum reg_result result = REG_OK;
-	u8 bytes[VMBOX_INSN_MAX];
-	struct insn insn;
+	struct insn insn = exit->insn;
+	bool by_hardware = insn.len;
 	u64 val, *dr;
-	size_t n;
 
-	n = fetch(vcpu, bytes, &next);
-	if (!n)
+	if (!by_hardware && !fetch_insn(vcpu, &insn, &next))
 		return next;
-	if ((!s->cs_long && !s->cs_32) || vmbox_decode(bytes, n, s->cs_long, &insn))
-		return inject_ud(vcpu);
 	if (s->cpl && insn.op != INSN_CPUID && insn.op != INSN_SMSW)
 		return inject_gp(vcpu); /* checked by the CPU before it exits; and here */
 
@@ -358,11 +377,12 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 		emulate_smsw(vcpu, &insn);
 		break;
 	case INSN_LMSW:
-		result = emulate_lmsw(vcpu, *gpr(vcpu, insn.reg));
+		result = emulate_lmsw(vcpu, by_hardware ? exit->operand : *gpr(vcpu, insn.reg));
 		break;
 	case INSN_INVLPG:
 		vmbox_mmu_flush_page(&vcpu->vm->mem.mmu,
-				     (mmu_gva_t){ effective_address(vcpu, &insn) });
+				     (mmu_gva_t){ by_hardware ? exit->operand
+							      : effective_address(vcpu, &insn) });
 		break;
 	case INSN_WBINVD: /* guest memory is write-back and coherent: nothing to do */
 		break;

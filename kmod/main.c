@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vmbox.ko: the module and /dev/vmbox. Chooses the back end once, at load.
+ * vmbox.ko: the module and /dev/vmbox.
  *
  * The interface is a subset of <linux/kvm.h>; the tables here, in vm.c and in
  * vcpu.c are all of it.
@@ -13,11 +13,9 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "main.h"
+#include "hardware.h"
 #include "regs.h"
 #include "vm.h"
-
-const struct vmbox_arch_ops *vmbox_ops __ro_after_init;
 
 static long ioctl_api_version(void *unused, unsigned long arg)
 {
@@ -91,12 +89,9 @@ static int __init vmbox_init(void)
 {
 	int err;
 
-	err = vmbox_svm_init(&vmbox_ops);
-	if (err) {
-		if (err == -ENODEV)
-			pr_err("this CPU has no AMD-V that can be used\n");
+	err = vmbox_hardware_init();
+	if (err)
 		return err;
-	}
 	err = vmbox_mem_register_shrinker();
 	if (err)
 		goto no_shrinker;
@@ -111,7 +106,7 @@ no_device:
 	vmbox_stats_fini();
 	vmbox_mem_unregister_shrinker();
 no_shrinker:
-	vmbox_svm_fini();
+	vmbox_hardware_fini();
 	return err;
 }
 
@@ -120,7 +115,7 @@ static void __exit vmbox_exit(void)
 	misc_deregister(&device);
 	vmbox_stats_fini();
 	vmbox_mem_unregister_shrinker();
-	vmbox_svm_fini();
+	vmbox_hardware_fini();
 }
 
 module_init(vmbox_init);

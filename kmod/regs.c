@@ -14,7 +14,7 @@
 /* CR4 bits whose feature this CPU lacks are refused, as the guest's CPUID says. */
 u64 vmbox_cpu_features_cr4(void)
 {
-	u64 cr4 = GUEST_CR4;
+	u64 cr4 = VCPU_CR4;
 
 	if (!boot_cpu_has(X86_FEATURE_FSGSBASE))
 		cr4 &= ~(u64)X86_CR4_FSGSBASE;
@@ -40,6 +40,26 @@ struct mmu_regs vmbox_mmu_regs(const struct vmbox_vcpu *vcpu)
 
 	memcpy(regs.pdpte, s->pdpte, sizeof(regs.pdpte));
 	return regs;
+}
+
+/*
+ * Hardware walks a tree of 4 levels for a guest in long mode, and of 3 (PAE) for all others,
+ * paging or not; with WP and NX, whatever the guest has. Without paging there is no user mode
+ * for SMEP and SMAP to look at.
+ */
+struct vmbox_paging vmbox_hardware_paging(const struct vmbox_cpu_state *s)
+{
+	struct vmbox_paging p = {
+		.cr0 = (s->cr0 | X86_CR0_PG | X86_CR0_WP) & ~(u64)(X86_CR0_CD | X86_CR0_NW),
+		.cr4 = s->cr4 | X86_CR4_PAE,
+		.efer = s->efer | EFER_NX,
+	};
+
+	if (!(s->cr0 & X86_CR0_PG))
+		p.cr4 &= ~(u64)(X86_CR4_SMEP | X86_CR4_SMAP);
+	if (!(s->efer & EFER_LMA))
+		p.efer &= ~(u64)EFER_LME;
+	return p;
 }
 
 static bool cr0_is_valid(u64 val)
@@ -101,7 +121,7 @@ enum reg_result vmbox_write_cr0(struct vmbox_vcpu *vcpu, u64 val)
 			return REG_FAULT;
 		efer |= EFER_LMA;
 	}
-	val = (val & GUEST_CR0) | X86_CR0_ET;
+	val = (val & VCPU_CR0) | X86_CR0_ET;
 	diff = s->cr0 ^ val;
 	if (diff & (loads | X86_CR0_WP))
 		return set_paging(vcpu, val, s->cr3, s->cr4, efer, diff & loads);
@@ -146,7 +166,7 @@ static enum reg_result write_efer(struct vmbox_vcpu *vcpu, u64 val)
 	struct vmbox_cpu_state *s = &vcpu->state;
 	u64 old = s->efer;
 
-	if ((val & ~(u64)GUEST_EFER) || (((old ^ val) & EFER_LME) && (s->cr0 & X86_CR0_PG)))
+	if ((val & ~(u64)VCPU_EFER) || (((old ^ val) & EFER_LME) && (s->cr0 & X86_CR0_PG)))
 		return REG_FAULT;
 	s->efer = (val & ~(u64)EFER_LMA) | (old & EFER_LMA);
 	if ((old ^ val) & EFER_NX)
@@ -227,8 +247,8 @@ int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *s)
 	struct mmu_env *mem = &vcpu->vm->mem;
 	enum reg_result result;
 
-	if (!mode_is_valid(s) || !cr0_is_valid(s->cr0) || (s->cr0 & ~(u64)GUEST_CR0) ||
-	    (s->cr4 & ~vmbox_cpu_features_cr4()) || (s->efer & ~(u64)GUEST_EFER) ||
+	if (!mode_is_valid(s) || !cr0_is_valid(s->cr0) || (s->cr0 & ~(u64)VCPU_CR0) ||
+	    (s->cr4 & ~vmbox_cpu_features_cr4()) || (s->efer & ~(u64)VCPU_EFER) ||
 	    !cr3_is_valid(s->cr3, s->efer) || s->cr8 > 15 || s->apic_base ||
 	    memchr_inv(s->interrupt_bitmap, 0, sizeof(s->interrupt_bitmap)) ||
 	    !bases_are_canonical(s))

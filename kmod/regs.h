@@ -9,15 +9,15 @@
 #include "vcpu.h"
 
 /* Features that the guest does not have are held 0: XSAVE, PCID, PKE, LA57, VME, MCE, ... */
-#define GUEST_CR4                                                                              \
+#define VCPU_CR4                                                                               \
 	(X86_CR4_DE | X86_CR4_TSD | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | \
 	 X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_UMIP)
-#define GUEST_CR0                                                                      \
+#define VCPU_CR0                                                                       \
 	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | \
 	 X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 #define DR7_AT_RESET 0x400ULL /* AMD APM vol 2 §13.1.1.3 */
-#define GUEST_EFER   (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX)
-#define GUEST_RFLAGS                                                                        \
+#define VCPU_EFER    (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX)
+#define VCPU_RFLAGS                                                                         \
 	(X86_EFLAGS_CF | X86_EFLAGS_FIXED | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
 	 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF | X86_EFLAGS_OF |    \
 	 X86_EFLAGS_IOPL | X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC | X86_EFLAGS_ID)

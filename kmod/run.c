@@ -7,8 +7,11 @@
  * kvm_run is the caller's page. In-fields are read once; the rest is written.
  */
 #include <linux/entry-kvm.h>
+#include <linux/hw_breakpoint.h>
 #include <linux/kvm_host.h>
 #include <linux/sched/signal.h>
+#include <asm/debugreg.h>
+#include <asm/nospec-branch.h>
 
 #include "regs.h"
 #include "run.h"
@@ -39,6 +42,32 @@ static struct vmbox_event take_event(struct vmbox_vcpu *vcpu)
 	return event;
 }
 
+/* DR0 to DR3 are the guest's only while it has a breakpoint on. The back end switches DR7. */
+static bool load_debug_registers(const struct vmbox_cpu_state *state)
+{
+	if (!(state->dr7 & DR7_BP_EN_MASK))
+		return false;
+	set_debugreg(0, 7); /* the host's must not fire at the guest's addresses */
+	set_debugreg(state->dr[0], 0);
+	set_debugreg(state->dr[1], 1);
+	set_debugreg(state->dr[2], 2);
+	set_debugreg(state->dr[3], 3);
+	return true;
+}
+
+static void restore_debug_registers(bool loaded)
+{
+	if (loaded) {
+		set_debugreg(0, 0);
+		set_debugreg(0, 1);
+		set_debugreg(0, 2);
+		set_debugreg(0, 3);
+	}
+	set_debugreg(DR6_RESERVED, 6);
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore(); /* a VM exit leaves DR7 switched off */
+}
+
 /* The MMU has what the guest's paging registers ask for. */
 static enum vmbox_next load_root(struct vmbox_vcpu *vcpu)
 {
@@ -56,19 +85,23 @@ static enum vmbox_next enter(struct vmbox_vcpu *vcpu, struct vmbox_exit *exit)
 	struct vmbox_mmu *mmu = &vm->mem.mmu;
 	const struct mmu_sp *root;
 	struct vmbox_event event;
-	bool window, flush;
+	bool window, flush, debug;
 
 	cond_resched();
 	if (!READ_ONCE(mmu->root) && load_root(vcpu) != NEXT_ENTER)
 		return NEXT_USER;
+	preempt_disable(); /* from here on this CPU */
+	if (vm->ops->detach)
+		vm->ops->detach(vcpu->arch);
 	local_irq_disable();
+	preempt_enable();
 	if (signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME)) {
 		local_irq_enable();
 		return NEXT_SIGNAL;
 	}
 	vmbox_mem_guest_enter(&vm->mem);
 	root = READ_ONCE(mmu->root);
-	if (!root) { /* dropped since: another try */
+	if (!root || need_resched()) { /* dropped since, or another's turn: another try */
 		vmbox_mem_guest_exit(&vm->mem);
 		local_irq_enable();
 		exit->kind = EXIT_HOST;
@@ -82,9 +115,14 @@ static enum vmbox_next enter(struct vmbox_vcpu *vcpu, struct vmbox_exit *exit)
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
 
+	debug = load_debug_registers(&vcpu->state);
+
 	guest_timing_enter_irqoff();
 	vm->ops->run(vcpu->arch, &vcpu->state, root->hpa, flush, &event, window, exit);
+	restore_debug_registers(debug);
 	vmbox_mem_guest_exit(&vm->mem);
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER)) /* VMSCAPE */
+		this_cpu_write(x86_ibpb_exit_to_user, true);
 
 	/* A host interrupt that ended guest mode is taken here, and billed to the guest. */
 	local_irq_enable();

@@ -15,10 +15,8 @@
 
 #include <linux/cpu.h>
 #include <linux/gfp.h>
-#include <linux/hw_breakpoint.h>
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
-#include <asm/debugreg.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 #include <asm/svm.h>
@@ -301,33 +299,20 @@ static void svm_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sreg
 
 /* ---- a stay in guest mode ---- */
 
-/*
- * Hardware walks a tree of 4 levels for a guest in long mode, and of 3 (PAE) for all others,
- * paging or not; with WP and NX, whatever the guest has. Without paging there is no user mode
- * for SMEP and SMAP to look at.
- */
-static void load_paging(struct vmcb_save_area *s, const struct vmbox_cpu_state *state)
-{
-	bool lma = state->efer & EFER_LMA;
-
-	s->cr0 = (state->cr0 | X86_CR0_PG | X86_CR0_WP) & ~(X86_CR0_CD | X86_CR0_NW);
-	s->cr4 = state->cr4 | X86_CR4_PAE;
-	if (!(state->cr0 & X86_CR0_PG))
-		s->cr4 &= ~(X86_CR4_SMEP | X86_CR4_SMAP);
-	s->efer = (state->efer & (lma ? ~0ULL : ~(u64)EFER_LME)) | EFER_SVME | EFER_NX;
-}
-
 static void load_vmcb(struct vmcb *vmcb, const struct vmbox_cpu_state *state, u64 root_hpa,
 		      bool flush, const struct vmbox_event *event, bool want_window)
 {
 	struct vmcb_control_area *c = &vmcb->control;
 	struct vmcb_save_area *s = &vmcb->save;
+	struct vmbox_paging paging = vmbox_hardware_paging(state);
 
 	s->rax = state->gpr[REG_RAX];
 	s->rsp = state->gpr[REG_RSP];
 	s->rip = state->rip;
 	s->rflags = state->rflags;
-	load_paging(s, state);
+	s->cr0 = paging.cr0;
+	s->cr4 = paging.cr4;
+	s->efer = paging.efer | EFER_SVME;
 	s->cr2 = state->cr2;
 	s->cr3 = root_hpa;
 	s->dr6 = state->dr6;
@@ -450,38 +435,12 @@ static void translate_exit(const struct vmcb_control_area *c, struct vmbox_exit 
 			exit->kind = exit_kinds[i].kind;
 }
 
-/* DR0 to DR3 are the guest's only while it has a breakpoint on. VMRUN switches DR6 and DR7. */
-static bool load_debug_registers(const struct vmbox_cpu_state *state)
-{
-	if (!(state->dr7 & DR7_BP_EN_MASK))
-		return false;
-	set_debugreg(state->dr[0], 0);
-	set_debugreg(state->dr[1], 1);
-	set_debugreg(state->dr[2], 2);
-	set_debugreg(state->dr[3], 3);
-	return true;
-}
-
-static void restore_debug_registers(bool loaded)
-{
-	if (loaded) {
-		set_debugreg(0, 0);
-		set_debugreg(0, 1);
-		set_debugreg(0, 2);
-		set_debugreg(0, 3);
-	}
-	set_debugreg(DR6_RESERVED, 6);
-	if (hw_breakpoint_active())
-		hw_breakpoint_restore(); /* #VMEXIT switched them off in DR7 */
-}
-
 static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
 		    bool flush, const struct vmbox_event *event, bool want_window,
 		    struct vmbox_exit *exit)
 {
 	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
 	struct vmcb *vmcb = vcpu->vmcb;
-	bool debug;
 
 	if (!cpu->enabled) {
 		*exit = (struct vmbox_exit){ .kind = EXIT_ENTRY_FAILED };
@@ -497,32 +456,19 @@ static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 		flush = true; /* it missed the flushes while it was away */
 	}
 	load_vmcb(vmcb, state, root_hpa, flush, event, want_window);
-	debug = load_debug_registers(state);
 
 	guest_state_enter_irqoff();
 	vmbox_svm_enter(state->gpr, vcpu->vmcb_pa, page_to_phys(cpu->host));
 	guest_state_exit_irqoff();
 
-	restore_debug_registers(debug);
 	write_cr2(0);
 	save_vmcb(vmcb, state);
 	translate_exit(&vmcb->control, exit);
 }
 
-static const struct vmbox_arch_ops svm_ops = {
-	.name = "AMD-V",
-	.hardware_enable = svm_hardware_enable,
-	.hardware_disable = svm_hardware_disable,
-	.vcpu_create = svm_vcpu_create,
-	.vcpu_destroy = svm_vcpu_destroy,
-	.run = svm_run,
-	.get_segments = svm_get_segments,
-	.set_segments = svm_set_segments,
-};
-
 /* ---- the module ---- */
 
-void vmbox_svm_fini(void)
+static void svm_fini(void)
 {
 	int cpu;
 
@@ -566,8 +512,20 @@ static int allocate_all(void)
 	return 0;
 }
 
-/* Checks that the CPU has AMD-V and allocates what all VMs share. Undone by vmbox_svm_fini(). */
-int vmbox_svm_init(const struct vmbox_arch_ops **ops)
+static const struct vmbox_arch_ops svm_ops = {
+	.name = "AMD-V",
+	.fini = svm_fini,
+	.hardware_enable = svm_hardware_enable,
+	.hardware_disable = svm_hardware_disable,
+	.vcpu_create = svm_vcpu_create,
+	.vcpu_destroy = svm_vcpu_destroy,
+	.run = svm_run,
+	.get_segments = svm_get_segments,
+	.set_segments = svm_set_segments,
+};
+
+/* Checks that the CPU has AMD-V and allocates what all VMs share. */
+int __init vmbox_svm_init(const struct vmbox_arch_ops **ops)
 {
 	u64 vm_cr;
 	int err;
@@ -580,7 +538,7 @@ int vmbox_svm_init(const struct vmbox_arch_ops **ops)
 	}
 	err = allocate_all();
 	if (err) {
-		vmbox_svm_fini();
+		svm_fini();
 		return err;
 	}
 	*ops = &svm_ops;

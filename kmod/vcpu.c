@@ -60,7 +60,7 @@ static long ioctl_set_regs(void *object, unsigned long arg)
 
 	if (copy_from_user(&regs, (void __user *)arg, sizeof(regs)))
 		return -EFAULT;
-	if (regs.rflags & ~(u64)GUEST_RFLAGS)
+	if (regs.rflags & ~(u64)VCPU_RFLAGS)
 		return -EINVAL;
 	for (i = 0; i < NR_REGS; i++)
 		vcpu->state.gpr[i] = *api_reg(&regs, i);

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The VM's descriptor, its ioctls and its lifetime. Owns the count of VMs:
- * the first turns the hardware on, the last turns it off.
- */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
+/* The VM's descriptor, its ioctls and its lifetime. */
 #include <linux/anon_inodes.h>
-#include <linux/cpuhotplug.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/moduleparam.h>
@@ -14,69 +8,12 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "main.h"
+#include "hardware.h"
 #include "vcpu.h"
 
 static unsigned int audit;
 module_param(audit, uint, 0644);
 MODULE_PARM_DESC(audit, "check all invariants of the shadow MMU at every Nth exit (0: never)");
-
-static DEFINE_MUTEX(count_lock);
-static unsigned int nr_vms; /* [count_lock] */
-static int cpuhp_state;	    /* [count_lock] */
-
-static int bring_up(unsigned int cpu)
-{
-	unsigned long flags;
-	int err;
-
-	local_irq_save(flags);
-	err = vmbox_ops->hardware_enable();
-	local_irq_restore(flags);
-	if (err)
-		pr_err("CPU %u: %s is in use by another hypervisor: unload it (kvm_amd?) or end "
-		       "its VMs\n",
-		       cpu, vmbox_ops->name);
-	return err;
-}
-
-static int take_down(unsigned int cpu)
-{
-	unsigned long flags;
-
-	local_irq_save(flags);
-	vmbox_ops->hardware_disable();
-	local_irq_restore(flags);
-	return 0;
-}
-
-static int vm_count_get(void)
-{
-	int err = 0;
-
-	mutex_lock(&count_lock);
-	if (nr_vms >= VMBOX_MAX_VMS) {
-		err = -ENOSPC;
-	} else if (!nr_vms) {
-		err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "vmbox:online", bring_up, take_down);
-		if (err > 0) {
-			cpuhp_state = err;
-			err = 0;
-		}
-	}
-	if (!err)
-		nr_vms++;
-	mutex_unlock(&count_lock);
-	return err;
-}
-
-static void vm_count_put(void)
-{
-	mutex_lock(&count_lock);
-	if (!--nr_vms)
-		cpuhp_remove_state(cpuhp_state);
-	mutex_unlock(&count_lock);
-}
 
 static void vm_destroy(struct kref *refs)
 {
@@ -85,7 +22,7 @@ static void vm_destroy(struct kref *refs)
 	vmbox_stats_remove(vm);
 	vmbox_mem_fini(&vm->mem);
 	kvfree(vm);
-	vm_count_put();
+	vmbox_hardware_put();
 }
 
 void vmbox_vm_put(struct vmbox_vm *vm)
@@ -201,12 +138,12 @@ static struct vmbox_vm *vm_create(void)
 	struct vmbox_vm *vm;
 	int err;
 
-	err = vm_count_get();
+	err = vmbox_hardware_get();
 	if (err)
 		return ERR_PTR(err);
 	vm = kvzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm) {
-		vm_count_put();
+		vmbox_hardware_put();
 		return ERR_PTR(-ENOMEM);
 	}
 	kref_init(&vm->refs);
