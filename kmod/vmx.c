@@ -21,6 +21,7 @@
 #include <linux/gfp.h>
 #include <linux/kvm_host.h>
 #include <linux/perf_event.h>
+#include <linux/ratelimit.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <asm/debugreg.h>
@@ -36,11 +37,8 @@
 
 #define GUEST_VPID 1 /* all VMs: the TLB is flushed when a CPU's vCPU is another */
 
-#define BASIC_TRUE_CONTROLS BIT_ULL(55)			/* SDM vol 3 appendix A.1 */
-#define VPID_CAP_ALL	    (BIT_ULL(32) | BIT_ULL(42)) /* A.10: INVVPID, of all contexts */
-#define INVVPID_ALL	    2
-
-#define AR_UNUSABLE BIT(16)
+#define VPID_CAP_ALL (BIT_ULL(32) | BIT_ULL(42)) /* A.10: INVVPID, of all contexts */
+#define INVVPID_ALL  2
 
 /*
  * Switched by the lists of MSRs in the VMCS; the guest may have them, but EFER. The first is
@@ -395,7 +393,7 @@ static struct vmbox_arch_vcpu *vmx_vcpu_create(struct vmbox_cpu_state *state)
 static u32 access_rights(const struct kvm_segment *s)
 {
 	if (s->unusable || !s->present)
-		return AR_UNUSABLE;
+		return VMX_AR_UNUSABLE_MASK;
 	return (s->type & 15) | (s->s & 1) << 4 | (s->dpl & 3) << 5 | 1 << 7 | (s->avl & 1) << 12 |
 	       (s->l & 1) << 13 | (s->db & 1) << 14 | (s->g & 1) << 15;
 }
@@ -416,7 +414,7 @@ static void get_segment(int i, struct kvm_segment *s)
 	*s = (struct kvm_segment){ .selector = vmcs_read(GUEST_ES_SELECTOR + 2 * i),
 				   .base = vmcs_read(GUEST_ES_BASE + 2 * i),
 				   .limit = vmcs_read(GUEST_ES_LIMIT + 2 * i),
-				   .unusable = !!(ar & AR_UNUSABLE) };
+				   .unusable = !!(ar & VMX_AR_UNUSABLE_MASK) };
 	if (s->unusable)
 		return;
 	s->type = ar & 15;
@@ -681,6 +679,14 @@ static void translate_io(struct vmbox_exit *exit)
 	exit->string = q & (BIT(4) | BIT(5));
 }
 
+static void entry_failed(struct vmbox_exit *exit, u32 code, u32 reason)
+{
+	exit->kind = EXIT_ENTRY_FAILED;
+	exit->reason = code;
+	pr_warn_ratelimited("VM of pid %d: its entry failed (%#x): %s\n", current->tgid, code,
+			    vmbox_vmx_check(reason));
+}
+
 static void translate_exit(struct vmbox_cpu_state *state, struct vmbox_exit *exit)
 {
 	u32 reason = vmcs_read(VM_EXIT_REASON);
@@ -688,7 +694,7 @@ static void translate_exit(struct vmbox_cpu_state *state, struct vmbox_exit *exi
 
 	exit->reason = reason;
 	if (reason & VMX_EXIT_REASONS_FAILED_VMENTRY) {
-		exit->kind = EXIT_ENTRY_FAILED;
+		entry_failed(exit, reason, reason);
 		return;
 	}
 	exit->interrupted = interrupted_event();
@@ -746,8 +752,7 @@ static void vmx_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 	write_cr2(0);
 	restore_host(vcpu, &host);
 	if (failed) {
-		exit->kind = EXIT_ENTRY_FAILED;
-		exit->reason = vmcs_read(VM_INSTRUCTION_ERROR);
+		entry_failed(exit, vmcs_read(VM_INSTRUCTION_ERROR), 0);
 		return;
 	}
 	vcpu->is_launched = true;

@@ -9,6 +9,10 @@
 #include <asm/asm.h>
 #include <asm/vmx.h>
 
+#define BASIC_TRUE_CONTROLS BIT_ULL(55) /* of MSR_IA32_VMX_BASIC: SDM vol 3 appendix A.1 */
+
+const char *vmbox_vmx_check(u32 reason);
+
 /*
  * VMLAUNCH, or VMRESUME. @gpr is loaded from and saved to, but RSP, which is in
  * the VMCS. Interrupts off. 0: the guest ran, or the CPU left a reason for an
