@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "launcher.h"
-#include "units.h"
+#include "../policy/units.h"
 
 #define DEFAULT_MEMORY (512ULL << 20)
 #define MIN_MEMORY     (64ULL << 20)
