@@ -38,7 +38,7 @@ struct run {
 	const struct run_options *options;
 	struct vmm_config config;
 	struct view view;
-	char *env[MAX_ENV + 5];
+	char *env[POLICY_MAX_ENV + 5];
 	sigset_t signals, old_signals;
 	pid_t vmm, fs;
 	int result, signal_fd;
@@ -124,14 +124,14 @@ static bool same_name(const char *a, const char *b)
 	return n == strcspn(b, "=") && !strncmp(a, b, n);
 }
 
-/* "NAME=VALUE", or NULL: @option names a variable that the caller does not have. */
-static char *env_entry(const char *option)
+/* "NAME=VALUE"; @value NULL: the caller's. NULL: the caller has no such variable. */
+static char *env_entry(const char *name, const char *value)
 {
 	char *entry = NULL;
 
-	if (strchr(option, '='))
-		return strdup(option);
-	if (getenv(option) && asprintf(&entry, "%s=%s", option, getenv(option)) < 0)
+	if (!value)
+		value = getenv(name);
+	if (value && asprintf(&entry, "%s=%s", name, value) < 0)
 		entry = NULL;
 	return entry;
 }
@@ -154,14 +154,16 @@ static void add_env(struct run *r, unsigned int *n, char *entry)
 
 static void make_env(struct run *r)
 {
-	unsigned int n = 0, i;
+	const struct policy *policy = r->options->policy;
+	unsigned int n = 0;
+	size_t i;
 
 	add_env(r, &n, strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
 	add_env(r, &n, strdup("HOME=/home"));
 	add_env(r, &n, strdup("LANG=C.UTF-8"));
-	add_env(r, &n, env_entry("TERM"));
-	for (i = 0; i < r->options->nr_env; i++)
-		add_env(r, &n, env_entry(r->options->env[i]));
+	add_env(r, &n, env_entry("TERM", NULL));
+	for (i = 0; i < policy->nr_env; i++)
+		add_env(r, &n, env_entry(policy->env[i].name, policy->env[i].value));
 }
 
 static int make_request(struct run *r, struct program *program)
@@ -182,7 +184,7 @@ static int make_request(struct run *r, struct program *program)
 	}
 	request.cwd = r->options->cwd ? r->options->cwd : cwd;
 	make_env(r);
-	if (view_make(&r->view, program, error, sizeof(error))) {
+	if (view_make(&r->view, r->options->policy, program, error, sizeof(error))) {
 		say("%s", error);
 		return -1;
 	}
@@ -311,7 +313,7 @@ static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *cod
 		int left = time_left(r);
 
 		if (!left) {
-			say("the time limit is over (--timeout): the program was ended");
+			say("the time limit is over (--wall): the program was ended");
 			*code = EXIT_TIMEOUT;
 			return ENDED_HERE;
 		}

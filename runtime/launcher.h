@@ -6,11 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../policy/policy.h"
+
 #define EXIT_OUT_OF_MEMORY 122
 #define EXIT_TIMEOUT	   124
 #define EXIT_VMBOX_FAILED  125
-
-#define MAX_ENV 256
 
 struct run_options {
 	const char *device, *guest_dir;
@@ -18,9 +18,8 @@ struct run_options {
 	uint64_t memory;     /* bytes */
 	uint64_t timeout_ns; /* 0: none */
 	bool verbose;
-	char *env[MAX_ENV + 1]; /* NAME or NAME=VALUE */
-	unsigned int nr_env;
-	char **argv; /* the program and its arguments */
+	const struct policy *policy; /* valid, and one that run can enforce */
+	char **argv;		     /* the program and its arguments */
 };
 
 /* The exit status of vmbox. */

@@ -6,64 +6,52 @@
 #include <string.h>
 
 #include "launcher.h"
-#include "units.h"
+#include "load.h"
+#include "report.h"
 
-#define DEFAULT_MEMORY (512ULL << 20)
-#define MIN_MEMORY     (64ULL << 20)
-#define MAX_MEMORY     (256ULL << 30)
-#define MEMORY_STEP    (2ULL << 20)
+#define MEMORY_STEP (2ULL << 20)
 
 static const char usage_text[] =
 	"usage: vmbox run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"       vmbox check POLICY                     is it valid?\n"
+	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
 	"       vmbox version\n"
 	"Runs one program inside a throw-away virtual machine, with your standard streams.\n"
 	"\n"
-	"  --memory SIZE     the guest's memory: 64M to 256G (512M)\n"
-	"  --timeout TIME    end the program after TIME: 500ms, 10s, 5m, 1h\n"
+	"What the guest may have (docs/policy.md); options go over what files say:\n"
+	"  --policy POLICY   a policy file, or a profile: default, strict, ci, build (default)\n"
+	"  --ro PATH[:AT]    the guest can read PATH of the host, at AT\n"
+	"  --overlay PATH[:AT]  and change its own copy; then --on-exit discard|diff|commit,\n"
+	"                    --quota SIZE\n"
+	"  --rw PATH[:AT]    and change the host's; then --quota SIZE\n"
+	"  --deny PATH       it cannot, whatever else is said of what PATH is in\n"
 	"  --env NAME[=VAL]  set a variable, or pass it on; may be given again\n"
+	"  --wall TIME       end the program after TIME: 500ms, 10s, 5m, 1h (--timeout too)\n"
+	"  --memory SIZE     the guest's memory: 64M to 256G (512M)\n"
+	"  --cpu TIME  --pids N  --files N  --file-size SIZE  --stdout SIZE   other limits\n"
+	"  --net none  --clock real\n"
+	"  --print-policy    do not run: write all that as a policy file\n"
+	"Only read-only paths, wall and memory can be enforced yet; run refuses the others.\n"
+	"\n"
 	"  --cwd DIR         working directory in the guest (the same path as here)\n"
 	"  --verbose         guest kernel messages and timing on stderr\n"
 	"  --device PATH     /dev/vmbox, or another device of the KVM API (/dev/vmbox)\n"
 	"  --guest-dir DIR   where vmlinux and initrd are ($VMBOX_GUEST_DIR, or " VMBOX_GUEST_DIR
 	")\n"
 	"\n"
-	"The guest sees, read-only: the program, /usr, /bin, /sbin, /lib*, /etc/ld.so.cache.\n"
-	"Everything else in it is its own and gone when it ends. There is no network.\n"
+	"The guest always sees the program's own file, read-only. What else it has is its own\n"
+	"and gone when it ends. There is no network.\n"
 	"\n"
 	"Exit status: the program's; 128+N if signal N ended it, or you sent N to vmbox;\n"
 	"  122 killed because the guest was out of memory   124 time limit\n"
-	"  125 vmbox itself failed   126 PROGRAM cannot be executed   127 not found\n";
+	"  125 vmbox itself failed   126 PROGRAM cannot be executed   127 not found\n"
+	"  of check and explain: 1 the policy is not valid\n";
 
 static int bad_usage(const char *what, const char *value, const char *fix)
 {
 	fprintf(stderr, "vmbox: %s%s%s: %s (vmbox --help)\n", what, value ? " " : "",
 		value ? value : "", fix);
 	return EXIT_VMBOX_FAILED;
-}
-
-static int set_memory(struct run_options *o, const char *value)
-{
-	if (!parse_size(value, &o->memory) || o->memory < MIN_MEMORY || o->memory > MAX_MEMORY)
-		return bad_usage("--memory", value, "give a size from 64M to 256G, such as 512M");
-	o->memory = (o->memory + MEMORY_STEP - 1) & ~(MEMORY_STEP - 1);
-	return 0;
-}
-
-static int set_timeout(struct run_options *o, const char *value)
-{
-	if (!parse_duration(value, &o->timeout_ns) || !o->timeout_ns)
-		return bad_usage("--timeout", value, "give a time such as 500ms, 10s or 5m");
-	return 0;
-}
-
-static int add_env(struct run_options *o, char *value)
-{
-	if (!*value || *value == '=')
-		return bad_usage("--env", value, "give NAME or NAME=VALUE");
-	if (o->nr_env == MAX_ENV)
-		return bad_usage("--env", NULL, "too many variables");
-	o->env[o->nr_env++] = value;
-	return 0;
 }
 
 static int set_cwd(struct run_options *o, const char *value)
@@ -74,81 +62,187 @@ static int set_cwd(struct run_options *o, const char *value)
 	return 0;
 }
 
-static int run(int argc, char **argv)
+enum {
+	POLICY_KEY, /* an option of the policy library's */
+	POLICY_FILE,
+	PRINT_POLICY,
+	CWD,
+	VERBOSE,
+	DEVICE,
+	GUEST_DIR,
+	HELP
+};
+
+/* The options of the policy library, then ours; those from PRINT_POLICY on are run's only. */
+static const struct option *all_options(bool is_run)
 {
-	enum {
-		MEMORY,
-		TIMEOUT,
-		ENV,
-		CWD,
-		VERBOSE,
-		DEVICE,
-		GUEST_DIR,
-		HELP
-	};
-	static const struct option long_options[] = {
-		{ "memory", required_argument, NULL, MEMORY },
-		{ "timeout", required_argument, NULL, TIMEOUT },
-		{ "env", required_argument, NULL, ENV },
+	static const struct option ours[] = {
+		{ "help", no_argument, NULL, HELP },
+		{ "policy", required_argument, NULL, POLICY_FILE },
+		{ "print-policy", no_argument, NULL, PRINT_POLICY },
 		{ "cwd", required_argument, NULL, CWD },
 		{ "verbose", no_argument, NULL, VERBOSE },
 		{ "device", required_argument, NULL, DEVICE },
 		{ "guest-dir", required_argument, NULL, GUEST_DIR },
-		{ "help", no_argument, NULL, HELP },
-		{ 0 },
 	};
-	struct run_options o = { .device = "/dev/vmbox",
-				 .guest_dir = getenv("VMBOX_GUEST_DIR"),
-				 .memory = DEFAULT_MEMORY };
-	int c, err = 0;
+	static struct option all[64];
+	const char *name;
+	size_t n;
 
-	if (!o.guest_dir || !*o.guest_dir)
-		o.guest_dir = VMBOX_GUEST_DIR;
+	for (n = 0; (name = policy_option_name(n)); n++)
+		all[n] = (struct option){ name, required_argument, NULL, POLICY_KEY };
+	memcpy(all + n, ours, is_run ? sizeof(ours) : 2 * sizeof(ours[0]));
+	return all;
+}
+
+static int add_policy_file(struct policy_args *args, const char *name)
+{
+	if (args->nr_files == MAX_POLICIES)
+		return bad_usage("--policy", name, "too many policies");
+	args->files[args->nr_files++] = name;
+	return 0;
+}
+
+static int add_policy_option(struct policy_args *args, const char *name, const char *value)
+{
+	if (args->nr_options == MAX_POLICY_OPTIONS)
+		return bad_usage(name, value, "too many options: use a policy file");
+	args->options[args->nr_options].name = name;
+	args->options[args->nr_options++].value = value;
+	return 0;
+}
+
+/* Up to the first argument that is no option. 0, or an exit status. */
+static int take_options(int argc, char **argv, bool is_run, struct policy_args *args,
+			struct run_options *o, bool *print)
+{
+	const struct option *options = all_options(is_run);
+	int c, i, err = 0;
+
 	opterr = 0;
-	while (!err && (c = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, "+:", options, &i)) != -1) {
 		switch (c) {
-		case MEMORY:
-			err = set_memory(&o, optarg);
+		case POLICY_KEY:
+			err = add_policy_option(args, options[i].name, optarg);
 			break;
-		case TIMEOUT:
-			err = set_timeout(&o, optarg);
+		case POLICY_FILE:
+			err = add_policy_file(args, optarg);
 			break;
-		case ENV:
-			err = add_env(&o, optarg);
+		case PRINT_POLICY:
+			*print = true;
 			break;
 		case CWD:
-			err = set_cwd(&o, optarg);
+			err = set_cwd(o, optarg);
 			break;
 		case VERBOSE:
-			o.verbose = true;
+			o->verbose = true;
 			break;
 		case DEVICE:
-			o.device = optarg;
+			o->device = optarg;
 			break;
 		case GUEST_DIR:
-			o.guest_dir = optarg;
+			o->guest_dir = optarg;
 			break;
 		case HELP:
 			fputs(usage_text, stdout);
-			return 0;
+			exit(0);
 		case ':':
 			return bad_usage(argv[optind - 1], NULL, "needs a value");
 		default:
 			return bad_usage(argv[optind - 1], NULL, "unknown option");
 		}
 	}
+	return err;
+}
+
+static int run_policy(struct run_options *o, const struct policy *policy)
+{
+	if (policy_refuse(policy))
+		return EXIT_VMBOX_FAILED;
+	o->policy = policy;
+	o->memory = (policy->limit[POLICY_MEMORY] + MEMORY_STEP - 1) & ~(MEMORY_STEP - 1);
+	if (policy->limit[POLICY_WALL] != POLICY_UNSET)
+		o->timeout_ns = policy->limit[POLICY_WALL];
+	return launcher_run(o);
+}
+
+static int print_policy(const struct policy *policy)
+{
+	if (!policy_print(policy, stdout))
+		return 0;
+	say("--print-policy: the output cannot be written");
+	return EXIT_VMBOX_FAILED;
+}
+
+static int run(int argc, char **argv)
+{
+	struct run_options o = { .device = "/dev/vmbox", .guest_dir = getenv("VMBOX_GUEST_DIR") };
+	static struct policy_args args;
+	struct policy *policy;
+	bool print = false;
+	int err;
+
+	if (!o.guest_dir || !*o.guest_dir)
+		o.guest_dir = VMBOX_GUEST_DIR;
+	err = take_options(argc, argv, true, &args, &o, &print);
 	if (err)
 		return err;
-	if (optind == argc)
+	if (optind == argc && !print)
 		return bad_usage("run", NULL, "name the program to run");
 	o.argv = argv + optind;
-	return launcher_run(&o);
+	if (policy_load(&args, &policy))
+		return EXIT_VMBOX_FAILED;
+	err = print ? print_policy(policy) : run_policy(&o, policy);
+	policy_free(policy);
+	return err;
+}
+
+static int check(int argc, char **argv)
+{
+	static struct policy_args args;
+	struct policy *policy;
+	int err;
+
+	if (argc != 2 || *argv[1] == '-')
+		return bad_usage("check", NULL, "the command is: vmbox check POLICY");
+	add_policy_file(&args, argv[1]);
+	err = policy_load(&args, &policy);
+	if (err)
+		return err;
+	printf("%s: valid\n", argv[1]);
+	policy_free(policy);
+	return 0;
+}
+
+static int explain(int argc, char **argv)
+{
+	static struct policy_args args;
+	struct policy *policy;
+	int err = take_options(argc, argv, false, &args, NULL, NULL);
+
+	if (err)
+		return err;
+	if (argc - optind != 2)
+		return bad_usage("explain", NULL,
+				 "the command is: vmbox explain [OPTION...] POLICY PATH");
+	err = add_policy_file(&args, argv[optind]);
+	if (!err)
+		err = policy_load(&args, &policy);
+	if (err)
+		return err;
+	err = policy_explain(policy, argv[optind + 1]);
+	policy_free(policy);
+	return err;
 }
 
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "run"))
 		return run(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "check"))
+		return check(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "explain"))
+		return explain(argc - 1, argv + 1);
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
 		fputs(usage_text, stdout);
 		return 0;
@@ -157,5 +251,6 @@ int main(int argc, char **argv)
 		puts("vmbox " VMBOX_VERSION);
 		return 0;
 	}
-	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL, "the command is: vmbox run PROGRAM");
+	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL,
+			 "the command is: vmbox run PROGRAM, or check or explain");
 }

@@ -73,7 +73,8 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 	case PVIO_EXEC_FAILED:
 		if (s->value == ENOENT)
 			say("%s: cannot be executed in the guest: its interpreter or loader is not "
-			    "among what the guest sees (/usr, /lib*, /bin, /sbin)",
+			    "among what the policy shows: add it (--ro PATH), or use another "
+			    "--policy",
 			    name);
 		else
 			say("%s: cannot be executed in the guest: %s", name, strerror(s->value));

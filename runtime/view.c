@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's view of the host, until policies say otherwise: /usr, /bin,
- * /sbin, every /lib*, /etc/ld.so.cache and the program, read-only. Links such as
- * /bin -> usr/bin are made again in the guest. Owns the export descriptors.
+ * The guest's view of the host: the places of the policy and the program, all
+ * read-only so far. Links such as /bin -> usr/bin are made again in the guest.
+ * Owns the export descriptors.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -40,8 +39,8 @@ static int add_export(struct view *v, const char *at, int fd, unsigned int kind)
 	return 0;
 }
 
-/* A path that need not exist. */
-static int add_path(struct view *v, const char *path)
+/* A path that need not exist: what the host does not have, the guest does not have either. */
+static int add_path(struct view *v, const char *path, const char *at)
 {
 	struct view_mount *m;
 	struct stat st;
@@ -50,49 +49,76 @@ static int add_path(struct view *v, const char *path)
 	if (lstat(path, &st))
 		return 0;
 	if (S_ISLNK(st.st_mode)) {
-		m = add_mount(v, path, PVIO_MOUNT_SYMLINK);
+		m = add_mount(v, at, PVIO_MOUNT_SYMLINK);
 		return m && readlink(path, m->target, sizeof(m->target) - 1) > 0 ? 0 : -1;
 	}
 	fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return 0;
-	return add_export(v, path, fd, S_ISDIR(st.st_mode) ? PVIO_MOUNT_DIR : PVIO_MOUNT_FILE);
+	return add_export(v, at, fd, S_ISDIR(st.st_mode) ? PVIO_MOUNT_DIR : PVIO_MOUNT_FILE);
 }
 
-/* Is @path in the view already, below one of its directories or links? */
-static int is_visible(const struct view *v, const char *path)
+/* The program's own file, which is read-only at its own path, whatever the rules are. */
+static int add_program(struct view *v, const struct policy *policy, struct program *program,
+		       char *error, size_t size)
 {
-	size_t i;
+	char path[PATH_MAX], host[PATH_MAX], origin[POLICY_ORIGIN_MAX];
+	const struct policy_place *place;
+	const char *problem = policy_normalize(program->path, NULL, path);
 
-	for (i = 0; i < v->nr_mounts; i++) {
-		size_t n = strlen(v->mounts[i].at);
-
-		if (!strncmp(path, v->mounts[i].at, n) && (!path[n] || path[n] == '/'))
-			return 1;
-	}
-	return 0;
-}
-
-int view_make(struct view *v, struct program *program, char *error, size_t size)
-{
-	static const char *const fixed[] = { "/usr", "/bin", "/sbin", "/etc/ld.so.cache" };
-	glob_t libs = { 0 };
-	int err = 0;
-	size_t i;
-
-	for (i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		err |= add_path(v, fixed[i]);
-	if (!glob("/lib*", 0, NULL, &libs))
-		for (i = 0; i < libs.gl_pathc; i++)
-			err |= add_path(v, libs.gl_pathv[i]);
-	globfree(&libs);
-	if (is_visible(v, program->path))
+	if (problem) {
+		snprintf(error, size, "%s: the path %s", program->path, problem);
 		close(program->fd);
+		return -1;
+	}
+	place = policy_decide(policy, path);
+	if (!place) {
+		if (!add_export(v, program->path, program->fd, PVIO_MOUNT_FILE))
+			return 0;
+		snprintf(error, size, "the view of the host has too many paths: use fewer rules");
+		return -1;
+	}
+	close(program->fd);
+	policy_origin_text(&place->rule->origin, origin);
+	if (place->rule->access == POLICY_DENY)
+		snprintf(error, size, "%s: the policy denies it (%s): run another, or change that",
+			 program->path, origin);
+	else if (policy_host_path(place, path, host) || strcmp(host, path))
+		snprintf(
+			error, size,
+			"%s: the guest has the host's %s at that path (%s): give that rule another "
+			"'at'",
+			program->path, host, origin);
 	else
-		err |= add_export(v, program->path, program->fd, PVIO_MOUNT_FILE);
+		return 0;
+	return -1;
+}
+
+int view_make(struct view *v, const struct policy *policy, struct program *program, char *error,
+	      size_t size)
+{
+	const struct policy_place *place = policy->places, *end = place + policy->nr_places;
+	const char *shown = NULL; /* the last export that is not beneath another */
+	int err;
+
+	for (; place < end; place++) {
+		size_t n = shown ? strlen(shown) : 0;
+
+		if (place->rule->access == POLICY_DENY)
+			continue;
+		/* The same files once more, as policy_refuse() made sure of. */
+		if (shown && !strncmp(place->at, shown, n) && place->at[n] == '/')
+			continue;
+		if (add_path(v, place->rule->path, place->at)) {
+			snprintf(error, size, "the view of the host cannot be made: %s",
+				 strerror(errno ? errno : ENOSPC));
+			close(program->fd);
+			program->fd = -1;
+			return -1;
+		}
+		shown = place->at;
+	}
+	err = add_program(v, policy, program, error, size);
 	program->fd = -1;
-	if (err)
-		snprintf(error, size, "the view of the host cannot be made: %s",
-			 strerror(errno ? errno : ENOSPC));
-	return err ? -1 : 0;
+	return err;
 }

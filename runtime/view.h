@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stddef.h>
 
+#include "../policy/policy.h"
 #include "fs.h"
 #include "program.h"
 #include "vmbox/pvio.h"
@@ -22,7 +23,8 @@ struct view {
 	size_t nr_exports, nr_mounts;
 };
 
-/* The default view: system directories and the program. Consumes program->fd. -1: @error. */
-int view_make(struct view *view, struct program *program, char *error, size_t error_size);
+/* What @policy shows, and the program. Consumes program->fd. -1: @error. */
+int view_make(struct view *view, const struct policy *policy, struct program *program, char *error,
+	      size_t error_size);
 
 #endif

@@ -7,7 +7,7 @@
 #include "../../runtime/boot.h"
 #include "../../runtime/program.h"
 #include "../../runtime/request.h"
-#include "../../runtime/units.h"
+#include "../../policy/units.h"
 #include "check.h"
 
 static size_t put_status(uint8_t *to, uint32_t kind, uint32_t value, const char *text)
