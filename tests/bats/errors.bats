@@ -36,8 +36,10 @@ kvm_reload() {
 
 @test "errors: the CPU is held by another hypervisor" {
 	[ -z "${VMBOX_DEVICE-}" ] || skip "for /dev/vmbox only"
-	# Stock KVM turns SVM on with its first VM.
+	# Stock KVM turns SVM on with its first VM, and doesn't load beside the driver; the driver does.
+	rmmod vmbox
 	modprobe kvm-amd
+	insmod "$TREE/build/kmod/vmbox.ko"
 	mkfifo hold
 	"$GUESTS/holdvm" /dev/kvm <hold >held 3>&- &
 	exec {hold}>hold
