@@ -111,9 +111,9 @@ struct vmbox_arch_ops {
 		    bool flush, const struct vmbox_event *event, bool want_window,
 		    struct vmbox_exit *exit);
 
-	/* Segments and descriptor tables, in the form of the KVM API. */
-	void (*get_segments)(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sregs);
-	void (*set_segments)(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *sregs);
+	/* Segments and descriptor tables, in the form of the KVM API. False: this CPU is off. */
+	bool (*get_segments)(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sregs);
+	bool (*set_segments)(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *sregs);
 };
 
 /* Sets @ops, which lives as long as the module, or says why not: -ENODEV, -ENOMEM. */

@@ -94,6 +94,10 @@ int vmbox_supported_cpuid(struct kvm_cpuid_entry2 *entries, u32 max)
 		case 0x1:
 			e->ecx |= CPUID1_ECX_HYPERVISOR;
 			break;
+		case 0x7: /* what the host's command line or a quirk turned off is off */
+			e->ebx &= boot_cpu_data.x86_capability[CPUID_7_0_EBX];
+			e->ecx &= boot_cpu_data.x86_capability[CPUID_7_ECX];
+			break;
 		case 0x80000001:
 			e->edx |= CPUID1_EDX_1GB;
 			break;

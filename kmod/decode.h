@@ -5,20 +5,24 @@
 
 #include <vmbox_types.h>
 
+#define VMBOX_INSNS(X)                          \
+	X(CPUID, cpuid)                         \
+	X(HLT, hlt)                             \
+	X(RDMSR, rdmsr)                         \
+	X(WRMSR, wrmsr)                         \
+	X(CR_READ, cr_read) /* MOV reg, CRcr */ \
+	X(CR_WRITE, cr_write)                   \
+	X(DR_READ, dr_read)                     \
+	X(DR_WRITE, dr_write)                   \
+	X(CLTS, clts)                           \
+	X(SMSW, smsw) /* to a register */       \
+	X(LMSW, lmsw) /* from a register */     \
+	X(INVLPG, invlpg)                       \
+	X(WBINVD, wbinvd) /* and INVD: the same exit on some CPUs */
+
+#define VMBOX_INSN_OP(op, name) INSN_##op,
 enum insn_op {
-	INSN_CPUID,
-	INSN_HLT,
-	INSN_RDMSR,
-	INSN_WRMSR,
-	INSN_CR_READ, /* MOV reg, CRcr */
-	INSN_CR_WRITE,
-	INSN_DR_READ,
-	INSN_DR_WRITE,
-	INSN_CLTS,
-	INSN_SMSW, /* to a register */
-	INSN_LMSW, /* from a register */
-	INSN_INVLPG,
-	INSN_WBINVD, /* and INVD: the same exit on some CPUs */
+	VMBOX_INSNS(VMBOX_INSN_OP) NR_INSN_OPS
 };
 
 #define INSN_NO_REG 0xff

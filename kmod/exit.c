@@ -10,6 +10,7 @@
 #include <linux/nospec.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
+#include <asm/cpu.h>
 #include <asm/debugreg.h>
 #include <asm/trapnr.h>
 
@@ -318,7 +319,7 @@ static bool fetch_insn(struct vmbox_vcpu *vcpu, struct insn *insn, enum vmbox_ne
 
 	if (!n)
 		return false;
-	if ((s->cs_long || s->cs_32) && !vmbox_decode(bytes, n, s->cs_long, insn))
+	if (!vmbox_decode(bytes, n, s->cs_long, insn))
 		return true;
 	*next = inject_ud(vcpu);
 	return false;
@@ -331,13 +332,16 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 	enum reg_result result = REG_OK;
 	struct insn insn = exit->insn;
 	bool by_hardware = insn.len;
-	u64 val, *dr;
+	u64 val, *dr, mask = s->cs_long ? ~0ULL : 0xffffffff;
 
+	if (!s->cs_long && !s->cs_32) /* the decoder has no 16-bit code: on no CPU */
+		return inject_ud(vcpu);
 	if (!by_hardware && !fetch_insn(vcpu, &insn, &next))
 		return next;
 	if (s->cpl && insn.op != INSN_CPUID && insn.op != INSN_SMSW)
 		return inject_gp(vcpu); /* checked by the CPU before it exits; and here */
 
+	vcpu->vm->insns[array_index_nospec(insn.op, NR_INSN_OPS)]++;
 	switch (insn.op) {
 	case INSN_CPUID:
 		emulate_cpuid(vcpu);
@@ -358,7 +362,7 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 		result = read_cr(vcpu, &insn, gpr(vcpu, insn.reg));
 		break;
 	case INSN_CR_WRITE:
-		result = write_cr(vcpu, &insn, *gpr(vcpu, insn.reg));
+		result = write_cr(vcpu, &insn, *gpr(vcpu, insn.reg) & mask);
 		break;
 	case INSN_DR_READ:
 	case INSN_DR_WRITE:
@@ -366,8 +370,8 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 		if (!dr)
 			return inject_ud(vcpu);
 		if (insn.op == INSN_DR_READ)
-			*gpr(vcpu, insn.reg) = *dr;
-		else if (!write_debug_register(vcpu, dr, *gpr(vcpu, insn.reg)))
+			*gpr(vcpu, insn.reg) = *dr & mask;
+		else if (!write_debug_register(vcpu, dr, *gpr(vcpu, insn.reg) & mask))
 			result = REG_FAULT;
 		break;
 	case INSN_CLTS:
@@ -385,6 +389,7 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 							      : effective_address(vcpu, &insn) });
 		break;
 	case INSN_WBINVD: /* guest memory is write-back and coherent: nothing to do */
+	case NR_INSN_OPS:
 		break;
 	}
 	if (result == REG_FAULT)
@@ -435,6 +440,19 @@ static enum vmbox_next exit_entry_failed(struct vmbox_vcpu *vcpu, u64 reason)
 	return NEXT_USER;
 }
 
+/*
+ * #AC that the guest has not asked for: the host detects split locks. False: not so, or the host's
+ * policy is to kill, by a signal that is pending now.
+ */
+static bool host_checks_locks(const struct vmbox_vcpu *vcpu)
+{
+	const struct vmbox_cpu_state *s = &vcpu->state;
+
+	if (s->cpl == 3 && (s->cr0 & X86_CR0_AM) && (s->rflags & X86_EFLAGS_AC))
+		return false;
+	return boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT) && handle_guest_split_lock(s->rip);
+}
+
 static enum vmbox_next dispatch(struct vmbox_vcpu *vcpu, const struct vmbox_exit *exit)
 {
 	switch (exit->kind) {
@@ -443,6 +461,8 @@ static enum vmbox_next dispatch(struct vmbox_vcpu *vcpu, const struct vmbox_exit
 	case EXIT_PAGE_FAULT:
 		return handle_page_fault(vcpu, exit);
 	case EXIT_EXCEPTION:
+		if (exit->event.vector == X86_TRAP_AC && host_checks_locks(vcpu))
+			return NEXT_ENTER;
 		vmbox_inject_exception(vcpu, exit->event.vector, exit->event.has_error,
 				       exit->event.error);
 		return NEXT_ENTER;

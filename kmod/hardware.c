@@ -178,14 +178,14 @@ int __init vmbox_hardware_init(void)
 
 	if (err)
 		return err;
-	if (kvm_is_in_the_way()) {
-		pr_err("the module kvm is loaded: rmmod kvm_intel kvm\n");
-		err = -EBUSY;
-		goto no_module_notifier;
-	}
 	err = register_module_notifier(&module_notifier);
 	if (err)
 		goto no_module_notifier;
+	if (kvm_is_in_the_way()) { /* not before: it could be loaded meanwhile */
+		pr_err("the module kvm is loaded: rmmod kvm_intel kvm\n");
+		err = -EBUSY;
+		goto no_reboot_notifier;
+	}
 	err = register_reboot_notifier(&restart_notifier);
 	if (err)
 		goto no_reboot_notifier;

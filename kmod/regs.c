@@ -7,6 +7,7 @@
 #include <linux/kernel.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <asm/tlbflush.h>
 #include <asm/tsc.h>
 
 #include "regs.h"
@@ -45,13 +46,14 @@ struct mmu_regs vmbox_mmu_regs(const struct vmbox_vcpu *vcpu)
 /*
  * Hardware walks a tree of 4 levels for a guest in long mode, and of 3 (PAE) for all others,
  * paging or not; with WP and NX, whatever the guest has. Without paging there is no user mode
- * for SMEP and SMAP to look at.
+ * for SMEP and SMAP to look at. MCE is the host's: a machine check in guest mode is to exit, and
+ * without it shuts the CPU down.
  */
 struct vmbox_paging vmbox_hardware_paging(const struct vmbox_cpu_state *s)
 {
 	struct vmbox_paging p = {
 		.cr0 = (s->cr0 | X86_CR0_PG | X86_CR0_WP) & ~(u64)(X86_CR0_CD | X86_CR0_NW),
-		.cr4 = s->cr4 | X86_CR4_PAE,
+		.cr4 = s->cr4 | X86_CR4_PAE | (cr4_read_shadow() & X86_CR4_MCE),
 		.efer = s->efer | EFER_NX,
 	};
 
@@ -184,6 +186,21 @@ static bool pat_is_valid(u64 val)
 	return true;
 }
 
+/* What Linux takes for granted on an Intel CPU, before it can take a fault. SDM vol 4 table 2-2. */
+static enum reg_result read_intel_msr(u32 msr, u64 *val)
+{
+	switch (msr) {
+	case MSR_IA32_MISC_ENABLE: /* no XD disable, no tracing */
+		*val = MSR_IA32_MISC_ENABLE_FAST_STRING | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL |
+		       MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL;
+		return REG_OK;
+	case MSR_IA32_UCODE_REV: /* not told */
+		*val = 0;
+		return REG_OK;
+	}
+	return REG_FAULT;
+}
+
 /* RDMSR of an MSR that exits. What the guest reaches without an exit is in the back end. */
 enum reg_result vmbox_read_msr(struct vmbox_vcpu *vcpu, u32 msr, u64 *val)
 {
@@ -198,7 +215,7 @@ enum reg_result vmbox_read_msr(struct vmbox_vcpu *vcpu, u32 msr, u64 *val)
 		*val = rdtsc() + vcpu->state.tsc_offset;
 		return REG_OK;
 	}
-	return REG_FAULT;
+	return boot_cpu_data.x86_vendor == X86_VENDOR_INTEL ? read_intel_msr(msr, val) : REG_FAULT;
 }
 
 /* WRMSR, likewise. PAT is virtual: shadow entries are always write-back. */
@@ -215,6 +232,8 @@ enum reg_result vmbox_write_msr(struct vmbox_vcpu *vcpu, u32 msr, u64 val)
 	case MSR_IA32_TSC:
 		vcpu->state.tsc_offset = val - rdtsc();
 		return REG_OK;
+	case MSR_IA32_UCODE_REV: /* written 0 to be read */
+		return boot_cpu_data.x86_vendor == X86_VENDOR_INTEL && !val ? REG_OK : REG_FAULT;
 	}
 	return REG_FAULT;
 }
@@ -240,7 +259,8 @@ static bool bases_are_canonical(const struct kvm_sregs *s)
  * Protected mode, with or without paging; no local APIC (apic_base 0), no
  * pending interrupt_bitmap. With PAE paging the PDPTEs are loaded, from memory
  * that must be there. All translations are forgotten, as the caller may have
- * written page tables. -EINVAL changes nothing.
+ * written page tables. -EINVAL changes nothing; -EIO: the CPU is going offline, or
+ * could not be turned on after a sleep.
  */
 int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *s)
 {
@@ -265,19 +285,23 @@ int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *s)
 	vmbox_mmu_collect(&mem->mmu);
 	vcpu->state.cr2 = s->cr2;
 	vcpu->state.cr8 = s->cr8;
-	vcpu->vm->ops->set_segments(vcpu->arch, s);
+	if (!vcpu->vm->ops->set_segments(vcpu->arch, s))
+		return -EIO;
 	vcpu->mode_set = true;
 	return 0;
 }
 
-void vmbox_get_sregs(struct vmbox_vcpu *vcpu, struct kvm_sregs *s)
+/* KVM_GET_SREGS. -EIO as above. */
+int vmbox_get_sregs(struct vmbox_vcpu *vcpu, struct kvm_sregs *s)
 {
 	memset(s, 0, sizeof(*s));
-	vcpu->vm->ops->get_segments(vcpu->arch, s);
+	if (!vcpu->vm->ops->get_segments(vcpu->arch, s))
+		return -EIO;
 	s->cr0 = vcpu->state.cr0;
 	s->cr2 = vcpu->state.cr2;
 	s->cr3 = vcpu->state.cr3;
 	s->cr4 = vcpu->state.cr4;
 	s->cr8 = vcpu->state.cr8;
 	s->efer = vcpu->state.efer;
+	return 0;
 }

@@ -42,7 +42,7 @@ __must_check enum reg_result vmbox_write_msr(struct vmbox_vcpu *vcpu, u32 msr, u
 
 struct mmu_regs vmbox_mmu_regs(const struct vmbox_vcpu *vcpu);
 int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *sregs);
-void vmbox_get_sregs(struct vmbox_vcpu *vcpu, struct kvm_sregs *sregs);
+int vmbox_get_sregs(struct vmbox_vcpu *vcpu, struct kvm_sregs *sregs);
 
 /* cpuid.c */
 int vmbox_supported_cpuid(struct kvm_cpuid_entry2 *entries, u32 max);

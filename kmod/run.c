@@ -119,6 +119,7 @@ static enum vmbox_next enter(struct vmbox_vcpu *vcpu, struct vmbox_exit *exit)
 
 	guest_timing_enter_irqoff();
 	vm->ops->run(vcpu->arch, &vcpu->state, root->hpa, flush, &event, window, exit);
+	vm->exits[exit->kind]++;
 	restore_debug_registers(debug);
 	vmbox_mem_guest_exit(&vm->mem);
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER)) /* VMSCAPE */
@@ -150,7 +151,7 @@ static void complete_in(struct vmbox_vcpu *vcpu)
 }
 
 /* A violated invariant is a bug of ours: the VM ends, and the host does not notice. */
-static enum vmbox_next audit(struct vmbox_vcpu *vcpu)
+static enum vmbox_next audit(struct vmbox_vcpu *vcpu, enum vmbox_next next)
 {
 	struct mmu_regs regs = vmbox_mmu_regs(vcpu);
 	struct mmu_env *mem = &vcpu->vm->mem;
@@ -160,14 +161,14 @@ static enum vmbox_next audit(struct vmbox_vcpu *vcpu)
 	mmu_env_lock(mem);
 	bad = vmbox_mmu_audit(&mem->mmu, &regs, &detail);
 	mmu_env_unlock(mem);
-	return bad ? vmbox_internal_error(vcpu, bad, detail) : NEXT_ENTER;
+	return bad ? vmbox_internal_error(vcpu, bad, detail) : next;
 }
 
 static enum vmbox_next loop(struct vmbox_vcpu *vcpu)
 {
-	u32 every = READ_ONCE(vcpu->vm->audit);
 	enum vmbox_next next;
 	struct vmbox_exit exit;
+	u32 every;
 
 	do {
 		if (vcpu->want_window && ready_for_interrupt(vcpu)) {
@@ -177,10 +178,10 @@ static enum vmbox_next loop(struct vmbox_vcpu *vcpu)
 		next = enter(vcpu, &exit);
 		if (next != NEXT_ENTER)
 			break;
-		vcpu->vm->exits[exit.kind]++;
 		next = vmbox_exit_handle(vcpu, &exit);
-		if (every && next == NEXT_ENTER && ++vcpu->nr_exits % every == 0)
-			next = audit(vcpu);
+		every = READ_ONCE(vcpu->vm->audit);
+		if (every && !vcpu->vm->dead && ++vcpu->nr_exits % every == 0)
+			next = audit(vcpu, next);
 	} while (next == NEXT_ENTER);
 	return next;
 }

@@ -18,14 +18,16 @@
 #define NAME_SIZE 32
 
 static const char *const exit_names[] = { VMBOX_EXIT_KINDS(VMBOX_EXIT_NAME) };
+#define INSN_NAME(op, name) #name,
+static const char *const insn_names[] = { VMBOX_INSNS(INSN_NAME) };
 #define STAT_NAME(name) #name,
 static const char *const mmu_names[] = { VMBOX_MMU_STATS(STAT_NAME) };
 
-#define NR_STATS (NR_EXIT_KINDS + NR_MMU_STATS)
+#define NR_STATS (NR_EXIT_KINDS + NR_INSN_OPS + NR_MMU_STATS)
 
 static struct dentry *debugfs;
 
-/* Counter @i, and its name. Exits come first. */
+/* Counter @i, and its name. */
 static u64 stat(const struct vmbox_vm *vm, int i, char name[NAME_SIZE])
 {
 	if (i < NR_EXIT_KINDS) {
@@ -33,6 +35,11 @@ static u64 stat(const struct vmbox_vm *vm, int i, char name[NAME_SIZE])
 		return READ_ONCE(vm->exits[i]);
 	}
 	i -= NR_EXIT_KINDS;
+	if (i < NR_INSN_OPS) {
+		snprintf(name, NAME_SIZE, "insns_%s", insn_names[i]);
+		return READ_ONCE(vm->insns[i]);
+	}
+	i -= NR_INSN_OPS;
 	strscpy(name, mmu_names[i], NAME_SIZE);
 	return i == MMU_STAT_pages_live ? READ_ONCE(vm->mem.mmu.nr_pages)
 					: READ_ONCE(vm->mem.mmu.stats[i]);
@@ -114,7 +121,7 @@ static ssize_t stats_read(struct file *file, char __user *to, size_t size, loff_
 	strscpy(f->id, "vmbox-vm", NAME_SIZE);
 	for (i = 0; i < NR_STATS; i++) {
 		f->desc[i].head = (struct kvm_stats_desc){
-			.flags = (i == NR_EXIT_KINDS + MMU_STAT_pages_live
+			.flags = (i == NR_EXIT_KINDS + NR_INSN_OPS + MMU_STAT_pages_live
 					  ? KVM_STATS_TYPE_INSTANT
 					  : KVM_STATS_TYPE_CUMULATIVE) |
 				 KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10,

@@ -13,6 +13,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cc_platform.h>
 #include <linux/cpu.h>
 #include <linux/gfp.h>
 #include <linux/kvm_host.h>
@@ -181,6 +182,7 @@ static void svm_hardware_disable(void)
 	if (!cpu->enabled)
 		return;
 	cpu->enabled = false;
+	asm volatile("stgi"); /* a crash may come between CLGI and STGI */
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	rdmsrl(MSR_EFER, efer);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
@@ -260,7 +262,7 @@ static void get_segment(struct kvm_segment *to, const struct vmcb_seg *from)
 				    .unusable = !(a >> 7 & 1) };
 }
 
-static void svm_get_segments(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sregs)
+static bool svm_get_segments(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sregs)
 {
 	const struct vmcb_save_area *s = &vcpu->vmcb->save;
 
@@ -276,9 +278,10 @@ static void svm_get_segments(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *sre
 	sregs->gdt.limit = s->gdtr.limit;
 	sregs->idt.base = s->idtr.base;
 	sregs->idt.limit = s->idtr.limit;
+	return true;
 }
 
-static void svm_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *sregs)
+static bool svm_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *sregs)
 {
 	struct vmcb_save_area *s = &vcpu->vmcb->save;
 
@@ -295,6 +298,7 @@ static void svm_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sreg
 	s->idtr.base = sregs->idt.base;
 	s->idtr.limit = sregs->idt.limit;
 	s->cpl = sregs->ss.dpl & 3;
+	return true;
 }
 
 /* ---- a stay in guest mode ---- */
@@ -456,6 +460,7 @@ static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 		flush = true; /* it missed the flushes while it was away */
 	}
 	load_vmcb(vmcb, state, root_hpa, flush, event, want_window);
+	amd_clear_divider(); /* Zen 1's keeps the last quotient */
 
 	guest_state_enter_irqoff();
 	vmbox_svm_enter(state->gpr, vcpu->vmcb_pa, page_to_phys(cpu->host));
@@ -534,6 +539,11 @@ int __init vmbox_svm_init(const struct vmbox_arch_ops **ops)
 		return -ENODEV;
 	if (rdmsrl_safe(MSR_VM_CR, &vm_cr) || (vm_cr & SVM_VM_CR_SVM_DIS_MASK)) {
 		pr_err("AMD-V is disabled by the firmware: enable SVM in its setup\n");
+		return -ENODEV;
+	}
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT)) {
+		pr_err("memory encryption is on, which vmbox does not know: boot with "
+		       "mem_encrypt=off\n");
 		return -ENODEV;
 	}
 	err = allocate_all();

@@ -73,8 +73,10 @@ static long ioctl_set_regs(void *object, unsigned long arg)
 static long ioctl_get_sregs(void *object, unsigned long arg)
 {
 	struct kvm_sregs sregs;
+	int err = vmbox_get_sregs(object, &sregs);
 
-	vmbox_get_sregs(object, &sregs);
+	if (err)
+		return err;
 	return copy_to_user((void __user *)arg, &sregs, sizeof(sregs)) ? -EFAULT : 0;
 }
 

@@ -23,6 +23,7 @@ struct vmbox_vm {
 	bool dead;		  /* broken: no vCPU runs any more; only ever set */
 	u32 audit;		  /* of the shadow MMU: at every Nth exit; 0: never */
 	u64 exits[NR_EXIT_KINDS]; /* the vCPU's thread counts */
+	u64 insns[NR_INSN_OPS];	  /* EXIT_INSN, by what was emulated */
 	struct dentry *debugfs;	  /* (c) */
 };
 

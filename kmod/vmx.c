@@ -211,6 +211,19 @@ static void put_current(void)
 
 static int read_controls(struct vmx_controls *c);
 
+static void vmx_hardware_disable(void)
+{
+	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
+
+	if (!cpu->enabled)
+		return;
+	put_current();
+	vmxoff();
+	intel_pt_handle_vmx(0);
+	cr4_clear_bits(X86_CR4_VMXE);
+	cpu->enabled = false;
+}
+
 static int vmx_hardware_enable(void)
 {
 	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
@@ -221,27 +234,16 @@ static int vmx_hardware_enable(void)
 	if (read_controls(&here) || memcmp(&here, &controls, sizeof(here)))
 		return -ENODEV; /* not the CPU that this was loaded for */
 	*(u32 *)page_address(cpu->vmxon) = controls.revision;
+	cpu->enabled = true; /* from before VMXON to after VMXOFF: a crash may come between */
 	cr4_set_bits(X86_CR4_VMXE);
+	intel_pt_handle_vmx(1);
 	if (!vmxon(page_to_phys(cpu->vmxon))) {
-		cr4_clear_bits(X86_CR4_VMXE);
+		vmx_hardware_disable();
 		return -EIO;
 	}
 	if (controls.has_vpid)
 		invvpid_all();
-	cpu->enabled = true;
 	return 0;
-}
-
-static void vmx_hardware_disable(void)
-{
-	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpus);
-
-	if (!cpu->enabled)
-		return;
-	cpu->enabled = false;
-	put_current();
-	vmxoff();
-	cr4_clear_bits(X86_CR4_VMXE);
 }
 
 /* ---- a VMCS ---- */
@@ -254,6 +256,8 @@ static void fill_constants(struct vmbox_arch_vcpu *vcpu)
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, controls.pin);
 	if (controls.primary & CPU_BASED_ACTIVATE_SECONDARY_CONTROLS)
 		vmcs_write(SECONDARY_VM_EXEC_CONTROL, controls.secondary);
+	if (controls.secondary & SECONDARY_EXEC_ENCLS_EXITING)
+		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
 	if (controls.has_vpid)
 		vmcs_write(VIRTUAL_PROCESSOR_ID, GUEST_VPID);
 	vmcs_write(VM_EXIT_CONTROLS, controls.exit);
@@ -427,13 +431,14 @@ static void get_segment(int i, struct kvm_segment *s)
 	s->g = ar >> 15 & 1;
 }
 
-static void vmx_get_segments(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *s)
+static bool vmx_get_segments(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *s)
 {
 	struct kvm_segment *segments[] = { &s->es, &s->cs, &s->ss,  &s->ds,
 					   &s->fs, &s->gs, &s->ldt, &s->tr };
+	bool here = get_vcpu(vcpu);
 	int i;
 
-	if (get_vcpu(vcpu)) {
+	if (here) {
 		for (i = 0; i < ARRAY_SIZE(segments); i++)
 			get_segment(i, segments[i]);
 		s->gdt.base = vmcs_read(GUEST_GDTR_BASE);
@@ -442,15 +447,17 @@ static void vmx_get_segments(struct vmbox_arch_vcpu *vcpu, struct kvm_sregs *s)
 		s->idt.limit = vmcs_read(GUEST_IDTR_LIMIT);
 	}
 	local_irq_enable();
+	return here;
 }
 
-static void vmx_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *s)
+static bool vmx_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sregs *s)
 {
 	const struct kvm_segment *segments[] = { &s->es, &s->cs, &s->ss,  &s->ds,
 						 &s->fs, &s->gs, &s->ldt, &s->tr };
+	bool here = get_vcpu(vcpu);
 	int i;
 
-	if (get_vcpu(vcpu)) {
+	if (here) {
 		for (i = 0; i < ARRAY_SIZE(segments); i++)
 			set_segment(i, segments[i]);
 		vmcs_write(GUEST_GDTR_BASE, s->gdt.base);
@@ -459,6 +466,7 @@ static void vmx_set_segments(struct vmbox_arch_vcpu *vcpu, const struct kvm_sreg
 		vmcs_write(GUEST_IDTR_LIMIT, s->idt.limit);
 	}
 	local_irq_enable();
+	return here;
 }
 
 /* ---- a stay in guest mode ---- */
@@ -562,7 +570,8 @@ static void load_vmcs(struct vmbox_arch_vcpu *vcpu, const struct vmbox_cpu_state
 	vmcs_write(CR4_READ_SHADOW, state->cr4);
 	vmcs_write(GUEST_DR7, state->dr7);
 	vmcs_write(TSC_OFFSET, state->tsc_offset);
-	if (!state->irq_shadow) { /* else it is as the last exit left it */
+	/* A shadow is as the last exit left it, and ends with an event: no single step is pending. */
+	if (!state->irq_shadow || event->kind != EVENT_NONE) {
 		vmcs_write(GUEST_INTERRUPTIBILITY_INFO, 0);
 		vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
 	}
@@ -616,9 +625,10 @@ static struct vmbox_event interrupted_event(void)
 static void translate_exception(struct vmbox_cpu_state *state, struct vmbox_exit *exit)
 {
 	u32 info = vmcs_read(VM_EXIT_INTR_INFO);
+	u32 type = info & INTR_INFO_INTR_TYPE_MASK;
 	u8 vector = info & INTR_INFO_VECTOR_MASK;
 
-	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR) {
+	if (type == INTR_TYPE_NMI_INTR) {
 		asm volatile("int $2"); /* the host's NMI; its IRET lets the next one in */
 		exit->kind = EXIT_HOST;
 		return;
@@ -632,6 +642,8 @@ static void translate_exception(struct vmbox_cpu_state *state, struct vmbox_exit
 	case DB_VECTOR: /* SDM vol 3 §28.2.1: DR6 is not changed, the qualification is its bits */
 		state->dr6 = (state->dr6 & ~(u64)DR_TRAP_BITS) |
 			     (vmcs_read(EXIT_QUALIFICATION) & (DR_TRAP_BITS | DR_STEP));
+		if (type == INTR_TYPE_PRIV_SW_EXCEPTION) /* INT1: RIP is still at it */
+			state->rip = exit->next_rip;
 		fallthrough;
 	case AC_VECTOR:
 		exit->kind = EXIT_EXCEPTION;
@@ -694,6 +706,8 @@ static void translate_exit(struct vmbox_cpu_state *state, struct vmbox_exit *exi
 
 	exit->reason = reason;
 	if (reason & VMX_EXIT_REASONS_FAILED_VMENTRY) {
+		if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY)
+			asm volatile("int $18");
 		entry_failed(exit, reason, reason);
 		return;
 	}
@@ -811,7 +825,7 @@ static bool read_control(u32 *control, u32 msr, u32 need, u32 optional, const ch
 static bool fixed_bits_fit(void)
 {
 	u64 cr0_set, cr0_may, cr4_set, cr4_may;
-	u64 cr4 = vmbox_cpu_features_cr4() | X86_CR4_PAE | X86_CR4_VMXE;
+	u64 cr4 = vmbox_cpu_features_cr4() | X86_CR4_PAE | X86_CR4_MCE | X86_CR4_VMXE;
 
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED0, cr0_set);
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED1, cr0_may);

@@ -62,7 +62,7 @@ SYM_FUNC_START(vmbox_vmx_enter)
 	mov R15(%rdi), %r15
 	mov RDI(%rdi), %rdi
 
-	VM_CLEAR_CPU_BUFFERS		/* changes ZF only */
+	CLEAR_CPU_BUFFERS		/* as KVM: the VM_ form is AMD's. Changes ZF only */
 	UNWIND_HINT_SAVE
 	jnc .Llaunch
 1:	vmresume

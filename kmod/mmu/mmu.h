@@ -151,19 +151,19 @@ struct mmu_slot {
 	unsigned long *dirty;	 /* bitmap; NULL: not logged */
 };
 
-#define VMBOX_MMU_STATS(X)                                                 \
-	X(faults_fixed)	   /* entries made by a fault */                   \
-	X(faults_injected) /* given to the guest */                        \
-	X(pages_live)	   /* shadow pages in use */                       \
-	X(pages_made)                                                      \
-	X(pages_zapped)	  /* dropped: no longer a table, or by the host */ \
-	X(pages_recycled) /* dropped to make room */                       \
-	X(unsyncs)	  /* writes that met a protected table */          \
-	X(syncs)	  /* comparisons of an unsync table */             \
-	X(protects)                                                        \
-	X(entries_dropped)                                                 \
-	X(guest_flushes)                                                   \
-	X(tlb_flushes) /* that the hardware was asked for */               \
+#define VMBOX_MMU_STATS(X)                                        \
+	X(faults_fixed)	   /* entries made by a fault */          \
+	X(faults_injected) /* given to the guest */               \
+	X(pages_live)	   /* shadow pages in use */              \
+	X(pages_made)                                             \
+	X(pages_zapped)	  /* dropped, for whatever reason */      \
+	X(pages_recycled) /* of these, to make room */            \
+	X(unsyncs)	  /* writes that met a protected table */ \
+	X(syncs)	  /* comparisons of an unsync table */    \
+	X(protects)                                               \
+	X(entries_dropped)                                        \
+	X(guest_flushes)                                          \
+	X(tlb_flushes) /* that the hardware was asked for */      \
 	X(large_entries)
 
 #define VMBOX_MMU_STAT(name) MMU_STAT_##name,

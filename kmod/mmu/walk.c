@@ -90,11 +90,13 @@ static bool access_allowed(const struct mmu_regs *regs, u32 access, u8 rights)
 			return false;
 		return !(access & PFEC_FETCH) || (rights & MMU_RIGHT_X);
 	}
-	if (access & PFEC_FETCH)
-		return (rights & MMU_RIGHT_X) && !(user && (regs->cr4 & CR4_SMEP));
-	if (user && (regs->cr4 & CR4_SMAP) &&
-	    (regs->cpl == 3 || !(regs->rflags & RFLAGS_AC))) /* CPL 3: an implicit access */
+	if (access & PFEC_FETCH) {
+		if (!(rights & MMU_RIGHT_X) || (user && (regs->cr4 & CR4_SMEP)))
+			return false;
+	} else if (user && (regs->cr4 & CR4_SMAP) &&
+		   (regs->cpl == 3 || !(regs->rflags & RFLAGS_AC))) { /* CPL 3: implicit */
 		return false;
+	}
 	return !(access & PFEC_WRITE) || (rights & MMU_RIGHT_W) || !(regs->cr0 & CR0_WP);
 }
 

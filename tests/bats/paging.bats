@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What a guest kernel gets of paging in each mode: tests/guests/paging, run by testvmm,
 # with the audit of the shadow MMU on.
+# VMBOX_KINDS (2): how many of the 12 kinds of access each combination of bits gets.
 # VMBOX_DEVICE=/dev/kvm (with npt=1): the same, with the allowances that boot.c and testvmm name.
 
 load helpers
@@ -57,7 +58,7 @@ in_all_modes() {
 }
 
 @test "paging: access rights, every bit of every level, and samples of all together" {
-	LIMIT=400 guest access cases=3000 seed=$RANDOM
+	LIMIT=400 guest access cases=3000 "kinds=${VMBOX_KINDS:-2}" seed=$RANDOM
 	in_all_modes access
 }
 

@@ -32,18 +32,100 @@ GUEST in
 	hlt
 END in
 
-/* Does what port 0x20 says: 0 + address: read a byte; 1: add one to it. The byte goes out. */
+/*
+ * Does what port 0x20 says: address, then 0: read a byte there; 1: add one to it; 2: load CR3
+ * again and read. The byte goes out.
+ */
 GUEST memory
 1:	in $0x20, %eax
 	mov %eax, %ebx
 	in $0x20, %eax
-	test %eax, %eax
-	jz 2f
-	incb (%rbx)
-2:	movzbl (%rbx), %eax
+	cmp $1, %eax
+	jb 3f
+	je 2f
+	mov %cr3, %rcx
+	mov %rcx, %cr3
+	jmp 3f
+2:	incb (%rbx)
+3:	movzbl (%rbx), %eax
 	out %eax, $0x10
 	jmp 1b
 END memory
+
+/* Goes between the address spaces rsi and rdi, 20 times a turn; tells what each has at rbx. */
+GUEST switch
+1:	mov $20, %ecx
+2:	mov %rdi, %cr3
+	mov (%rbx), %rdx
+	mov %rsi, %cr3
+	mov (%rbx), %rax
+	loop 2b
+	out %eax, $0x10
+	mov %edx, %eax
+	out %eax, $0x10
+	jmp 1b
+END switch
+
+/*
+ * Reads the MSRs rsi to rdi - 1, tells which can be read, and writes the value back. The others
+ * it writes with ones, and tells if that works. #GP comes to CODE + 16.
+ */
+GUEST msrs
+	jmp 1f
+	.balign 16
+	add $8, %rsp			/* the error code */
+	addq $2, (%rsp)			/* past RDMSR or WRMSR */
+	mov $1, %ebp
+	iretq
+1:	xor %ebp, %ebp
+	mov %esi, %ecx
+	rdmsr
+	test %ebp, %ebp
+	jnz 2f
+	wrmsr
+	mov %ecx, %eax
+	out %eax, $0x10
+	jmp 3f
+2:	xor %ebp, %ebp
+	mov $-1, %eax
+	mov $-1, %edx
+	wrmsr
+	test %ebp, %ebp
+	jnz 3f
+	mov %ecx, %eax
+	out %eax, $0x13
+3:	inc %esi
+	cmp %edi, %esi
+	jne 1b
+	hlt
+END msrs
+
+GUEST ports
+	in %dx, %al
+	in %dx, %ax
+	in %dx, %eax
+	hlt
+END ports
+
+/* 32-bit: ebx to CR0, CR3 or CR4, whichever RIP says. #GP comes to CODE + 32. */
+	.code32
+GUEST load_cr
+	mov %ebx, %cr0
+	jmp 1f
+	.balign 8
+	mov %ebx, %cr3
+	jmp 1f
+	.balign 8
+	mov %ebx, %cr4
+1:	xor %eax, %eax
+	out %eax, $0x10
+	hlt
+	.balign 16
+	mov $13, %eax
+	out %eax, $0x11
+	hlt
+END load_cr
+	.code64
 
 GUEST cpuid
 	cpuid
@@ -86,29 +168,6 @@ GUEST cr0
 	out %eax, $0x10
 	hlt
 END cr0
-
-GUEST vmrun
-	vmrun %rax
-	hlt
-END vmrun
-
-GUEST vmmcall
-	vmmcall
-	hlt
-END vmmcall
-
-GUEST xsetbv
-	xor %ecx, %ecx
-	xsetbv
-	hlt
-END xsetbv
-
-GUEST rdtscp
-	rdtscp
-	mov %ecx, %eax
-	out %eax, $0x10
-	hlt
-END rdtscp
 
 GUEST load
 	mov (%rbx), %rax
@@ -254,9 +313,92 @@ GUEST step
 	hlt
 END step
 
+GUEST step_sti
+	pushf
+	orl $0x100, (%rsp)
+	popf
+	sti
+	nop
+	hlt
+END step_sti
+
+/* The TSC three ways, each 64 bits as two halves: RDTSC, RDMSR, RDTSC; then sets it to rbx. */
+GUEST tsc
+	mov $0x10, %ecx
+1:	rdtsc
+	mov %eax, %esi
+	mov %edx, %edi
+	rdmsr
+	mov %eax, %r8d
+	mov %edx, %r9d
+	rdtsc
+	mov %eax, %r10d
+	mov %edx, %r11d
+	.irp half, esi, edi, r8d, r9d, r10d, r11d
+	mov %\half, %eax
+	out %eax, $0x10
+	.endr
+	mov %ebx, %eax
+	mov %rbx, %rdx
+	shr $32, %rdx
+	wrmsr
+	jmp 1b
+END tsc
+
+GUEST cr8
+	mov %cr8, %rax
+	out %eax, $0x10
+	mov %rbx, %cr8
+	mov %cr8, %rax
+	out %eax, $0x10
+	hlt
+END cr8
+
+/* Breakpoints: on an instruction (CODE + 32), then on the byte at rbx when it is written. */
+GUEST breakpoints
+	lea 1f(%rip), %rax
+	mov %rax, %dr1
+	mov %rbx, %dr3
+	mov $0x10000084, %eax		/* L1: execution; G3: writes, of one byte */
+	mov %rax, %dr7
+	jmp 1f
+	.balign 32
+1:	nop
+	incb 1(%rbx)
+	incb (%rbx)
+	nop
+	hlt
+END breakpoints
+
+/*
+ * Interrupts stay blocked for the load after MOV SS: its page is not mapped yet, so it exits
+ * while they are.
+ */
+GUEST mov_ss
+	mov %ss, %ecx
+	out %al, $0x12
+	sti
+	mov %ecx, %ss
+	mov (%rbx), %eax
+1:	jmp 1b
+END mov_ss
+
+/* A breakpoint on what MOV SS reads, which is pending when CPUID exits. */
+GUEST mov_ss_cpuid
+	mov %rbx, %dr0
+	mov $0x000f0002, %eax		/* G0: reads and writes, of 4 bytes */
+	mov %rax, %dr7
+	xor %eax, %eax
+	mov (%rbx), %ss
+	cpuid
+	nop
+	out %eax, $0x10
+	hlt
+END mov_ss_cpuid
+
 /*
  * Every gate of the tests' IDT points into a table of 4-byte stubs: push imm8, jmp.
- * fault_entry sends vector, error code (or ~0) and CR2 out on port 0x11, and halts.
+ * fault_entry sends vector, error code (or RIP) and CR2 out on port 0x11, and halts; then DR6.
  */
 	.globl guest_stubs, guest_stubs_end
 	.balign 16
@@ -279,6 +421,9 @@ fault_entry:
 	mov %cr2, %rax
 	out %eax, $0x11
 	hlt
+	mov %dr6, %rax
+	out %eax, $0x11
+	iretq				/* of what has no error code */
 guest_stubs_end:
 
 	.section .note.GNU-stack, "", @progbits

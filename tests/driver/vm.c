@@ -26,6 +26,17 @@ void fail(const char *file, int line, const char *fmt, ...)
 	exit(1);
 }
 
+void skip(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(77);
+}
+
 uint64_t *vm_entry(struct vm *vm, uint64_t gpa)
 {
 	return (uint64_t *)(vm->mem + gpa);
@@ -105,7 +116,9 @@ void vm_create(struct vm *vm)
 	vm->dev = open(device, O_RDWR | O_CLOEXEC);
 	if (vm->dev < 0)
 		FAIL("%s: %m", device);
-	vm->fd = ioctl(vm->dev, KVM_CREATE_VM, 0);
+	do { /* the alarm of the VM before may come now */
+		vm->fd = ioctl(vm->dev, KVM_CREATE_VM, 0);
+	} while (vm->fd < 0 && errno == EINTR);
 	if (vm->fd < 0)
 		FAIL("KVM_CREATE_VM: %m");
 	vm->mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -278,6 +278,7 @@ static struct cached {
 	} tlb;
 } gvas[MAX_GVAS];
 static int nr_gvas;
+static unsigned long judged_by_page; /* accesses of which only the page was looked at */
 
 static void add_prefix(struct cached *c, int level, struct prefix p)
 {
@@ -421,16 +422,18 @@ static void enter(void)
 /* The leaf that the CPU finds, with the address of the 4 KiB page; 0: none. */
 static u64 hardware_walk(u64 gva)
 {
-	const struct mmu_sp *sp = world.mmu.root;
+	struct mmu_sp *sp = world.mmu.root;
 
 	if (sp->role.level == 3 && sp->hpa >> 32)
 		world_die("CR3 of 32 bits cannot hold the root", sp->hpa, 0);
 	for (;;) {
 		int level = sp->role.level;
-		u64 spte = sp->spt[gva >> (12 + 9 * (level - 1)) & 511];
+		u64 *entry = &sp->spt[gva >> (12 + 9 * (level - 1)) & 511], spte = *entry;
 
 		if (!(spte & 1))
 			return 0;
+		if (level == 1 || (spte & 0x80))
+			*entry |= PTE_A;
 		if (level == 1)
 			return spte;
 		if (level == 2 && (spte & 0x80))
@@ -482,6 +485,7 @@ static u64 judge(const struct cached *c, u32 access, u64 spte)
 	if (c->anything) {
 		u64 gfn;
 
+		judged_by_page++;
 		for (gfn = 0; gfn < 4096; gfn++)
 			if (world_page_of_gfn(gfn) >= 0 &&
 			    world.host[world_page_of_gfn(gfn)].hpa == hpa)
@@ -924,6 +928,20 @@ static void do_mode(void)
 	counts[3]++;
 }
 
+/* What the guest emptied is a table no more: its shadow goes with the flush that finds it so. */
+static void check_no_empty_tables(void)
+{
+	const struct mmu_sp *sp;
+	int i;
+
+	list_for_each_entry(sp, &world.mmu.unsync, unsync) {
+		for (i = 0; i < 512 && !sp->spt[i]; i++)
+			;
+		if (sp->role.level == 1 && i == 512)
+			world_die("an empty table is still shadowed after a flush", sp->gfn, 0);
+	}
+}
+
 static void do_flush(void)
 {
 	struct mmu_regs r = regs;
@@ -934,6 +952,7 @@ static void do_flush(void)
 		return;
 	regs = r;
 	vmbox_mmu_flush(&world.mmu);
+	check_no_empty_tables();
 	forget_all();
 	counts[4]++;
 }
@@ -950,6 +969,28 @@ static void do_invlpg(void)
 }
 
 /* ---- the host ---- */
+
+/* What the CPU has just used is young; and once that is cleared, no more. */
+static void check_young(void)
+{
+	struct cached *c = pick_gva();
+	bool first, second;
+	u64 gfn, hva;
+	int page;
+
+	if (!access_page(c, 0, &gfn))
+		return;
+	page = world_page_of_gfn(gfn);
+	hva = page < (int)NR_SMALL ? HVA_SMALL + page * 4096
+				   : HVA_LARGE + (page - NR_SMALL) * 4096ULL;
+	mmu_env_lock(&world);
+	first = vmbox_mmu_age(&world.mmu, hva, hva + 4096, false) &&
+		vmbox_mmu_age(&world.mmu, hva, hva + 4096, true);
+	second = vmbox_mmu_age(&world.mmu, hva, hva + 4096, false);
+	mmu_env_unlock(&world);
+	if (!first || second)
+		world_die("young: at first, once cleared", first, second);
+}
 
 static void do_host(void)
 {
@@ -969,6 +1010,7 @@ static void do_host(void)
 		mmu_env_lock(&world);
 		vmbox_mmu_age(&world.mmu, HVA_SMALL, HVA_SMALL + rnd(NR_SMALL) * 4096, rnd(2));
 		mmu_env_unlock(&world);
+		check_young();
 		break;
 	case 3:
 		mmu_env_lock(&world);
@@ -1119,6 +1161,10 @@ int main(int argc, char **argv)
 		if (world.pages_held)
 			world_die("a page is held", world.pages_held, 0);
 	}
+	printf("judged by the page alone: %lu of %lu accesses\n", judged_by_page, counts[0]);
+	if (judged_by_page > counts[0] / 10000)
+		world_die("too few accesses are judged: MAX_PREFIXES is too small", judged_by_page,
+			  counts[0]);
 	printf("accesses %lu, exits %lu, edits %lu, modes %lu, flushes %lu, invlpg %lu, host %lu, "
 	       "logs %lu, slots %lu, aliases %lu, bits %lu\n",
 	       counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6],
