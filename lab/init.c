@@ -2,9 +2,9 @@
 /*
  * PID 1 of the lab. Theory of operation:
  *  1. load the modules of /modules, in the order of their names;
- *  2. make the machine's root (virtiofs, read-only) with a scratch overlay of
- *     tmpfs the root; the source tree ($LAB_TREE) stays pure virtiofs, so that
- *     a new build is seen at once;
+ *  2. make the machine's root (virtiofs, or $LAB_FS with $LAB_FS_OPTIONS,
+ *     read-only) with a scratch overlay of tmpfs the root; the source tree
+ *     ($LAB_TREE) stays without the overlay, so that a new build is seen at once;
  *  3. mount what a host has (/proc, /sys, ...), and the lab kernel's modules
  *     ($LAB_MODULES, a directory of the machine) at /lib/modules/VERSION;
  *  4. start an agent for each port, and reap for ever.
@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "lab.h"
@@ -40,6 +41,7 @@ static _Noreturn void die(const char *fmt, ...)
 	vdprintf(2, fmt, ap);
 	dprintf(2, ": %s\n", strerror(err));
 	va_end(ap);
+	tcdrain(2); /* a serial console is slower than what follows */
 	reboot(RB_AUTOBOOT);
 	_exit(1);
 }
@@ -73,11 +75,14 @@ static void modules_load(void)
 
 static void root_make(void)
 {
+	const char *fs = getenv("LAB_FS");
+
 	must_mount("tmpfs", "/scratch", "tmpfs", 0, "mode=755,size=75%");
 	mkdir("/scratch/up", 0755);
 	mkdir("/scratch/work", 0755);
 	mkdir("/scratch/root", 0755);
-	must_mount("machine", "/machine", "virtiofs", MS_RDONLY, NULL);
+	must_mount("machine", "/machine", fs ? fs : "virtiofs", MS_RDONLY,
+		   getenv("LAB_FS_OPTIONS"));
 	must_mount("overlay", "/scratch/root", "overlay", 0,
 		   "lowerdir=/machine,upperdir=/scratch/up,workdir=/scratch/work");
 }
