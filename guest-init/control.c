@@ -81,6 +81,17 @@ char *control_receive_run(size_t *len)
 	return payload;
 }
 
+void control_ask_commit(void)
+{
+	struct pvio_msg msg = { .type = PVIO_MSG_COMMIT };
+
+	write_all(&msg, sizeof(msg));
+	read_all(&msg, sizeof(msg));
+	if (msg.type != PVIO_MSG_COMMIT || msg.len)
+		fail(EPROTO, "message of type %u and %u bytes in place of COMMIT", msg.type,
+		     msg.len);
+}
+
 _Noreturn void control_finish(const struct pvio_status *status, const char *text)
 {
 	struct pvio_msg msg = { .type = PVIO_MSG_STATUS };

@@ -10,12 +10,14 @@
 void control_open(const char *path);
 /* The payload of the RUN message, *len bytes with a NUL after them. */
 char *control_receive_run(size_t *len);
+/* The program has succeeded; returns when the host lets its files be changed. */
+void control_ask_commit(void);
 /* Sends STATUS and powers off. */
 _Noreturn void control_finish(const struct pvio_status *status, const char *text);
 
 /*
- * Ends the run: kind is PVIO_SETUP_FAILED or PVIO_EXEC_FAILED. In PID 1 this
- * powers off; a child leaves the report for PID 1 and exits.
+ * Ends the run: kind is one of PVIO_*_FAILED. In PID 1 this powers off; a child
+ * leaves the report for PID 1 and exits.
  */
 _Noreturn void control_fail(__u32 kind, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -8,7 +8,9 @@
  *  2. RUN comes in: clock, host name, loopback, the root (root.c).
  *  3. The program's process: its streams are the channel devices themselves; it
  *     gives up what it must not have, and executes the program.
- *  4. Reap until the program ends, send STATUS, power off.
+ *  4. Reap until the program ends; end what it left, so that what that has mapped
+ *     is written; list or commit the overlays' changes (changes.c); send STATUS,
+ *     power off.
  *
  * The program gets neither the control channel nor the file server's: both open
  * once per boot, are close-on-exec, and have no node in its view. The capabilities
@@ -34,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "changes.h"
 #include "control.h"
 #include "request.h"
 #include "root.h"
@@ -84,11 +87,20 @@ static void set_up_machine(const struct request *req)
 	close(fd);
 }
 
+static int open_channel(const char *name, int flags)
+{
+	int fd = openat(channels, name, flags | O_CLOEXEC);
+
+	if (fd < 0)
+		fail(errno, "%s", name);
+	return fd;
+}
+
 static void open_stream(int fd, const char *name, int flags, const struct request *req)
 {
-	int stream = openat(channels, name, flags | O_CLOEXEC);
+	int stream = open_channel(name, flags);
 
-	if (stream < 0 || fchown(stream, req->head.uid, req->head.gid) || dup2(stream, fd) < 0)
+	if (fchown(stream, req->head.uid, req->head.gid) || dup2(stream, fd) < 0)
 		fail(errno, "%s", name);
 	close(stream);
 }
@@ -181,7 +193,7 @@ int main(void)
 	struct rusage ru;
 	char *payload;
 	size_t len;
-	int wstatus;
+	int wstatus, list = -1;
 	pid_t program, pid;
 
 	open_channels();
@@ -190,6 +202,8 @@ int main(void)
 	set_up_machine(&req);
 	root_enter(&req);
 	set_oom_score("-1000");
+	if (changes_wanted(&req, PVIO_MOUNT_DIFF))
+		list = open_channel("stderr", O_WRONLY); /* which the program may close for good */
 
 	program = fork();
 	if (program < 0)
@@ -201,6 +215,14 @@ int main(void)
 		if (pid < 0 && errno != EINTR)
 			fail(errno, "wait for the program");
 	} while (pid != program);
+	kill(-1, SIGKILL);
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	sync();
 	control_forward_failure();
+	if (list >= 0)
+		changes_list(&req, list);
+	if (wstatus == 0 && changes_wanted(&req, PVIO_MOUNT_COMMIT))
+		changes_commit(&req);
 	report_end(wstatus, &ru);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The guest's half of the paravirtual channels: character devices
- * /dev/vmbox/{control,stdin,stdout,stderr,9p}, the kernel's console, and the
+ * /dev/vmbox/{control,stdin,stdout,stderr,9p,9p-rw}, the kernel's console, and the
  * doorbells for power-off and panic. include/vmbox/pvio.h has the protocol.
  *
  * Owns the guest's counters and flags of every ring. Trusts the host, but
@@ -339,6 +339,7 @@ static struct channel channels[] = {
 	{ MISC("stdout", out_fops), TX(PVIO_CH_STDOUT) },
 	{ MISC("stderr", out_fops), TX(PVIO_CH_STDERR) },
 	{ MISC("9p", both_fops), RX(PVIO_CH_9P), TX(PVIO_CH_9P), .once = true },
+	{ MISC("9p-rw", both_fops), RX(PVIO_CH_9P_RW), TX(PVIO_CH_9P_RW), .once = true },
 };
 
 /* Wakes those who wait on a ring that moved. The only place that clears WAITING. */

@@ -74,13 +74,8 @@ void request_parse(struct request *req, char *payload, size_t len)
 	if (n > PVIO_MAX_MOUNTS)
 		fail(EPROTO, "the request has %zu mounts; %d are possible", n, PVIO_MAX_MOUNTS);
 	req->mounts = array(n + 1, sizeof(*req->mounts));
-	for (i = 0; i < n; i++) {
-		struct pvio_mount wire;
-
-		take(&c, &wire, sizeof(wire));
-		req->mounts[i].kind = wire.kind;
-		req->mounts[i].export = wire.export;
-	}
+	for (i = 0; i < n; i++)
+		take(&c, &req->mounts[i].how, sizeof(req->mounts[i].how));
 	req->program = take_path(&c);
 	req->cwd = take_path(&c);
 	req->hostname = take_string(&c);

@@ -7,9 +7,10 @@
 #include <vmbox/pvio.h>
 
 struct request_mount {
-	__u32 kind, export;
+	struct pvio_mount how;
 	const char *path;   /* absolute, in the guest */
 	const char *target; /* of a symbolic link */
+	int upper, below;   /* directories of an overlay with PVIO_MOUNT_DIFF or _COMMIT */
 };
 
 struct request {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Builds the program's root on a tmpfs at /new: binds of the host's exports,
- * /proc, /sys, a /dev with harmless nodes only, a small /etc. Then it becomes
+ * Builds the program's root on a tmpfs at /new: the host's exports, overlays of
+ * them, /proc, /sys, a /dev with harmless nodes only, a small /etc. Then it becomes
  * the root, and neither the initramfs nor the 9P root can be named any more.
  */
 #include <errno.h>
@@ -72,17 +72,23 @@ __attribute__((format(printf, 2, 3))) static void write_file(const char *path, c
 		fail(errno, "file %s", path);
 }
 
-static void mount_host(void)
+/*
+ * What cannot change is cached as long as there is memory. What can is not: a
+ * write is on the host when write() returns, and its error is the program's; only
+ * pages mapped shared are written later, when they are unmapped. Neither is mounted
+ * read-only: what may not be written, the file server refuses and says so.
+ */
+static void mount_host(const char *channel, const char *at, const char *cache)
 {
 	char options[160];
-	int fd = open("/dev/vmbox/9p", O_RDWR | O_CLOEXEC);
+	int fd = open(channel, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
-		fail(errno, "file server's channel");
+		fail(errno, "file server's channel %s", channel);
 	snprintf(options, sizeof(options),
-		 "trans=fd,rfdno=%d,wfdno=%d,version=9p2000.L,cache=loose,access=any,msize=%d", fd,
-		 fd, P9_MSIZE);
-	do_mount("host", "/host", "9p", MS_RDONLY | MS_NOSUID | MS_NODEV, options);
+		 "trans=fd,rfdno=%d,wfdno=%d,version=9p2000.L,cache=%s,access=any,msize=%d", fd, fd,
+		 cache, P9_MSIZE);
+	do_mount("host", at, "9p", MS_NOSUID | MS_NODEV | MS_NOATIME, options);
 	close(fd);
 }
 
@@ -93,7 +99,7 @@ static void make_mount_point(const char *path, __u32 kind)
 
 	if (access(path, F_OK) == 0)
 		return;
-	if (kind == PVIO_MOUNT_DIR) {
+	if (kind != PVIO_MOUNT_FILE) {
 		make_dir(path, 0755);
 		return;
 	}
@@ -119,32 +125,110 @@ static void add_links(const struct request *req)
 	const struct request_mount *m;
 
 	for (m = req->mounts; m < req->mounts + req->head.nr_mounts; m++)
-		if (m->kind == PVIO_MOUNT_SYMLINK)
+		if (m->how.kind == PVIO_MOUNT_SYMLINK)
 			make_link(m->target, place(m->path));
 }
 
-static void add_binds(const struct request *req)
+static int open_layer(const struct request_mount *m, const char *path)
 {
-	const struct request_mount *m;
-	bool mounted = false;
-	const char *at;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		fail(errno, "layer of the overlay at %s", m->path);
+	return fd;
+}
+
+/* For changes.c, which compares them when neither has a name any more. */
+static void keep_layers(struct request_mount *m, const char *upper)
+{
+	char below[32];
+
+	snprintf(below, sizeof(below), "/host%s/%u", m->how.flags & PVIO_MOUNT_COMMIT ? "-rw" : "",
+		 m->how.export);
+	m->upper = open_layer(m, upper);
+	m->below = open_layer(m, below);
+}
+
+/*
+ * An overlay's own directory has the upper layer's owner and mode: the host's.
+ * The tmpfs is its own, so that what one overlay holds is limited by itself.
+ */
+static void mount_overlay(struct request_mount *m, const char *from, const char *at)
+{
+	char top[32], upper[40], work[40], options[200];
+	struct stat st;
+
+	snprintf(top, sizeof(top), "/upper/%u", m->how.export);
+	snprintf(upper, sizeof(upper), "%s/upper", top);
+	snprintf(work, sizeof(work), "%s/work", top);
+	make_dir(top, 0700);
+	snprintf(options, sizeof(options), "mode=700,size=%llu", (unsigned long long)m->how.size);
+	do_mount("upper", top, "tmpfs", MS_NOSUID | MS_NODEV, options);
+	make_dir(work, 0700);
+	if (stat(from, &st))
+		fail(errno, "the host's %s", m->path);
+	make_dir(upper, st.st_mode & 01777);
+	if (chown(upper, st.st_uid, st.st_gid))
+		fail(errno, "overlay at %s", m->path);
+	/* Whole files and directories of its own, which changes.c can read without the lower layer. */
+	snprintf(options, sizeof(options),
+		 "lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=off,metacopy=off,index=off", from,
+		 upper, work);
+	do_mount("overlay", at, "overlay", MS_NOSUID | MS_NODEV, options);
+	if (m->how.flags)
+		keep_layers(m, upper);
+}
+
+/* Is it mounted, or changed at the end, by the channel for what may not be cached? */
+static bool is_rw(const struct request_mount *m)
+{
+	return m->how.flags & (PVIO_MOUNT_RW | PVIO_MOUNT_COMMIT);
+}
+
+static bool is_cached(const struct request_mount *m)
+{
+	return m->how.kind != PVIO_MOUNT_SYMLINK && !(m->how.flags & PVIO_MOUNT_RW);
+}
+
+static void add_mount(struct request_mount *m)
+{
+	const char *at = place(m->path);
 	char from[32];
 
-	for (m = req->mounts; m < req->mounts + req->head.nr_mounts; m++) {
-		if (m->kind == PVIO_MOUNT_SYMLINK)
-			continue;
-		if (m->kind != PVIO_MOUNT_DIR && m->kind != PVIO_MOUNT_FILE)
-			fail(EPROTO, "mount of kind %u at %s", m->kind, m->path);
-		if (!mounted)
-			mount_host();
-		mounted = true;
-		at = place(m->path);
-		make_mount_point(at, m->kind);
-		snprintf(from, sizeof(from), "/host/%u", m->export);
+	make_mount_point(at, m->how.kind);
+	snprintf(from, sizeof(from), "/host%s/%u", is_cached(m) ? "" : "-rw", m->how.export);
+	switch (m->how.kind) {
+	case PVIO_MOUNT_OVERLAY:
+		mount_overlay(m, from, at);
+		break;
+	case PVIO_MOUNT_DIR:
+	case PVIO_MOUNT_FILE:
 		if (mount(from, at, NULL, MS_BIND, NULL))
 			fail(errno, "view of the host's %s", m->path);
+		break;
+	default:
+		fail(EPROTO, "mount of kind %u at %s", m->how.kind, m->path);
 	}
-	if (mounted && umount2("/host", MNT_DETACH))
+}
+
+/* In the order given: what is around a mount comes before it. */
+static void add_mounts(const struct request *req)
+{
+	struct request_mount *m, *end = req->mounts + req->head.nr_mounts;
+	bool cached = false, rw = false;
+
+	for (m = req->mounts; m < end; m++) {
+		rw |= is_rw(m);
+		cached |= is_cached(m);
+	}
+	if (cached)
+		mount_host("/dev/vmbox/9p", "/host", "loose");
+	if (rw)
+		mount_host("/dev/vmbox/9p-rw", "/host-rw", "mmap");
+	for (m = req->mounts; m < end; m++)
+		if (m->how.kind != PVIO_MOUNT_SYMLINK)
+			add_mount(m);
+	if ((cached && umount2("/host", MNT_DETACH)) || (rw && umount2("/host-rw", MNT_DETACH)))
 		fail(errno, "/host");
 }
 
@@ -242,7 +326,7 @@ void root_enter(const struct request *req)
 	add_dev();
 	add_links(req);
 	add_user_dirs(req);
-	add_binds(req);
+	add_mounts(req);
 	add_etc(req);
 	if (chdir("/new"))
 		fail(errno, "/new");

@@ -7,7 +7,7 @@
 
 /*
  * Builds the root and enters it. Needs the channels' devices at /dev/vmbox and
- * empty directories /host and /new.
+ * empty directories /host, /host-rw, /upper and /new.
  */
 void root_enter(const struct request *req);
 

@@ -52,6 +52,18 @@ int policy_add_rule(struct policy *p, const struct policy_rule *rule, struct pol
 	return 0;
 }
 
+int policy_set_real(struct policy *p, size_t i, const char *path)
+{
+	struct policy_rule *rule = &p->rules[i];
+	const char *real = policy_text(p, path);
+
+	if (!real)
+		return -1;
+	rule->named = rule->named ? rule->named : rule->path;
+	rule->path = real;
+	return 0;
+}
+
 int policy_add_env(struct policy *p, const struct policy_env *env, struct policy_error *error)
 {
 	const char *problem = text_problem(env->value ? env->value : "");
@@ -106,6 +118,18 @@ const struct policy_place *policy_decide(const struct policy *p, const char *pat
 		if (path_below(path, place->at) && (!best || strlen(place->at) > strlen(best->at)))
 			best = place;
 	return best;
+}
+
+const struct policy_place *policy_above(const struct policy *p, const struct policy_place *place)
+{
+	char dir[PATH_MAX], *slash;
+
+	snprintf(dir, sizeof(dir), "%s", place->at);
+	slash = strrchr(dir, '/');
+	if (!slash[1])
+		return NULL; /* "/" */
+	slash[slash == dir] = '\0';
+	return policy_decide(p, dir);
 }
 
 bool policy_is_beneath(const struct policy *p, const char *path)
@@ -233,7 +257,11 @@ static int place_rule(struct policy *p, const struct policy_rule *rule, struct p
 		found = add_where_shown(p, rule, error);
 	if (found < 0 || (found && !rule->at))
 		return found < 0 ? -1 : 0;
-	return add_place(p, rule->at ? rule->at : rule->path, rule, error);
+	return add_place(p,
+			 rule->at      ? rule->at
+			 : rule->named ? rule->named
+				       : rule->path,
+			 rule, error);
 }
 
 /* Those with "at" first, denials last, else short paths first. */

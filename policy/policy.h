@@ -51,8 +51,9 @@ enum policy_on_exit {
 };
 
 struct policy_rule {
-	const char *path; /* of the host; absolute and normal */
-	const char *at;	  /* of the guest; NULL: not said */
+	const char *path;  /* of the host; absolute and normal */
+	const char *named; /* the same as it was given, if it was by links; else NULL */
+	const char *at;	   /* of the guest; NULL: not said */
 	enum policy_access access;
 	enum policy_on_exit on_exit; /* of an overlay */
 	uint64_t quota;		     /* bytes, or POLICY_UNSET: none */
@@ -133,6 +134,12 @@ int policy_option(struct policy *policy, const char *name, const char *value, co
 /* The names of all such options, one by one; NULL after the last. */
 const char *policy_option_name(size_t i);
 
+/*
+ * Rule @i's path is really @path: that is compared with other rules' from now on.
+ * What is printed, and the place if no other rule shows it, are as it was named.
+ */
+int policy_set_real(struct policy *policy, size_t i, const char *path);
+
 /* Checks the rules against each other and makes the places. To be called again after a change. */
 int policy_validate(struct policy *policy, struct policy_error *error);
 
@@ -141,6 +148,10 @@ int policy_validate(struct policy *policy, struct policy_error *error);
  * @path or above it. NULL: no rule; denied. A place's access is its rule's.
  */
 const struct policy_place *policy_decide(const struct policy *policy, const char *path);
+
+/* The place that @place is inside of. NULL: none. */
+const struct policy_place *policy_above(const struct policy *policy,
+					const struct policy_place *place);
 
 /*
  * Is a place beneath @path (and not @path itself)? Then the directory must neither
@@ -157,7 +168,7 @@ int policy_host_path(const struct policy_place *place, const char *path, char ho
  */
 bool policy_shown(const struct policy *policy, const char *path, size_t *i, char guest[PATH_MAX]);
 
-/* Writes the policy as a file that, parsed, gives the same. -1: see errno. */
+/* Writes the policy as a file that, parsed, gives the same. -1: see errno; EFBIG: it could not be read. */
 int policy_print(const struct policy *policy, FILE *out);
 
 /* One rule, in braces; one string, quoted where YAML needs that: printable in any case. */
@@ -171,6 +182,10 @@ const char *policy_limit_name(enum policy_limit limit); /* the key: "file_size" 
 /* "policy.yaml:4:5", "--ro /usr", "default": printable. */
 #define POLICY_ORIGIN_MAX (PATH_MAX + 32)
 void policy_origin_text(const struct policy_origin *origin, char text[POLICY_ORIGIN_MAX]);
+
+/* "ORIGIN: …" as @error. Always -1: for "return". */
+int policy_fail(struct policy_error *error, const struct policy_origin *origin, const char *fmt,
+		...) __attribute__((format(printf, 3, 4)));
 
 /*
  * Makes @path absolute (beneath @base, where that is not NULL) and normal: no empty

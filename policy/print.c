@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A policy as a policy file. Strings that are more than plain words are quoted. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -35,7 +36,7 @@ void policy_print_rule(const struct policy_rule *rule, FILE *out)
 	char size[UNITS_TEXT_MAX];
 
 	fputs("{path: ", out);
-	policy_print_text(rule->path, out);
+	policy_print_text(rule->named ? rule->named : rule->path, out);
 	if (rule->at) {
 		fputs(", at: ", out);
 		policy_print_text(rule->at, out);
@@ -77,7 +78,7 @@ static void print_env(const struct policy *p, FILE *out)
 	fputs("}\n", out);
 }
 
-int policy_print(const struct policy *p, FILE *out)
+static void print(const struct policy *p, FILE *out)
 {
 	const char *separator = "";
 	char value[UNITS_TEXT_MAX];
@@ -99,7 +100,25 @@ int policy_print(const struct policy *p, FILE *out)
 		separator = ", ";
 	}
 	fprintf(out, "}\ntime: {clock: %s}\n", clock_names[p->clock]);
-	if (fflush(out) || ferror(out))
+}
+
+int policy_print(const struct policy *p, FILE *out)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *memory = open_memstream(&text, &n);
+	int err;
+
+	if (!memory)
 		return -1;
-	return 0;
+	print(p, memory);
+	err = fclose(memory);
+	if (!err && n > POLICY_FILE_MAX) {
+		errno = EFBIG;
+		err = -1;
+	}
+	if (!err)
+		err = fwrite(text, 1, n, out) != n || fflush(out) ? -1 : 0;
+	free(text);
+	return err;
 }

@@ -164,7 +164,7 @@ const struct limit policy_limits[POLICY_NR_LIMITS] = {
 
 bool quota_parse(const char *text, uint64_t *bytes)
 {
-	return parse_size(text, bytes) && *bytes <= LARGEST;
+	return parse_size(text, bytes) && *bytes && *bytes <= LARGEST;
 }
 
 const char *policy_access_name(enum policy_access access)

@@ -33,10 +33,6 @@ struct limit {
 };
 extern const struct limit policy_limits[POLICY_NR_LIMITS];
 
-/* Always -1: for "return". */
-int policy_fail(struct policy_error *error, const struct policy_origin *origin, const char *fmt,
-		...) __attribute__((format(printf, 3, 4)));
-
 /* A copy that the policy owns; NULL: no memory. */
 const char *policy_text(struct policy *policy, const char *text);
 
@@ -64,6 +60,6 @@ int policy_set_limit(struct policy *policy, enum policy_limit limit, const char 
 
 /* The quota's values, as for a limit. */
 bool quota_parse(const char *text, uint64_t *bytes);
-#define QUOTA_ALLOWED "give a size such as 200M or 1G"
+#define QUOTA_ALLOWED "give a size from 1, such as 200M or 1G; access 'ro' lets nothing be written"
 
 #endif

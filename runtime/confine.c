@@ -1,112 +1,102 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Confines the VMM process before it runs the guest for the first time.
+ * The cages of the VMM and of the launcher.
  *
- * Theory of operation. At the start: every descriptor but the listed is closed.
- * When memory is mapped, files are read and threads exist: no capability, no
- * new privilege, no new descriptor, no core dump, and a seccomp filter over all
- * threads that kills the process at the first call that the loops of vcpu.c,
- * pump.c and control.c do not make. ioctl is allowed on the vCPU's descriptor
- * and by request number; tgkill only to ourselves; close only of stdin and stdout.
+ * The VMM has all it needs when it starts but descriptors that it makes itself:
+ * it enters its cage at once and locks it when the VM is made, memory is mapped
+ * and threads exist, before it runs the guest. From then on it makes no call
+ * but those of the loops of vcpu.c, pump.c and control.c: ioctl on the vCPU
+ * alone and by request number, tgkill only to wake its own vCPU thread, close
+ * only of stdin and stdout. No call can map memory, so none can make code.
+ *
+ * The launcher waits, reads one struct or two, opens the gate between them, kills its
+ * two children and says what happened.
  */
-#include <errno.h>
 #include <linux/kvm.h>
-#include <seccomp.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/capability.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "confine.h"
 
-static const int calls[] = {
-	SCMP_SYS(read),	   SCMP_SYS(write),	      SCMP_SYS(futex),
-	SCMP_SYS(exit),	   SCMP_SYS(exit_group),      SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(getpid),  SCMP_SYS(rt_sigprocmask),  SCMP_SYS(timerfd_settime),
-	SCMP_SYS(madvise), SCMP_SYS(restart_syscall), SCMP_SYS(clock_gettime),
-	SCMP_SYS(poll),
-};
+/* poll() refuses more descriptors than the limit: no limit may be 0. */
+#define VMM_FILES      1
+#define LAUNCHER_FILES 2
 
-static const unsigned long vcpu_ioctls[] = { KVM_RUN, KVM_INTERRUPT, KVM_GET_REGS };
-
-static int compare(const void *a, const void *b)
+size_t confine_vmm_calls(struct cage_call calls[CAGE_CALLS_MAX], int vcpu, int timer)
 {
-	return *(const int *)a - *(const int *)b;
+	const struct cage_call list[] = {
+		CAGE_CALL(read),
+		CAGE_CALL(write),
+		CAGE_CALL(poll),
+		CAGE_CALL(futex),
+		CAGE_CALL(clock_gettime),
+		CAGE_CALL(rt_sigreturn),
+		CAGE_CALL(rt_sigprocmask), /* a thread that ends */
+		CAGE_CALL(restart_syscall),
+		CAGE_CALL(exit),
+		CAGE_CALL(exit_group),
+		CAGE_CALL_IF(close, SCMP_A0(SCMP_CMP_LE, 1)), /* a stream that ended */
+		CAGE_CALL_IF(madvise, SCMP_A2(SCMP_CMP_EQ, MADV_DONTNEED)), /* its stack */
+		CAGE_CALL_IF(timerfd_settime, SCMP_A0(SCMP_CMP_EQ, timer)),
+		CAGE_CALL_IF(tgkill, SCMP_A0(SCMP_CMP_EQ, getpid()), SCMP_A2(SCMP_CMP_EQ, SIGUSR1)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, vcpu), SCMP_A1(SCMP_CMP_EQ, KVM_RUN)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, vcpu),
+			     SCMP_A1(SCMP_CMP_EQ, KVM_INTERRUPT)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, vcpu), SCMP_A1(SCMP_CMP_EQ, KVM_GET_REGS)),
+	};
+
+	memcpy(calls, list, sizeof(list));
+	return sizeof(list) / sizeof(list[0]);
 }
 
-int confine_begin(const int *keep, size_t n)
+size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm, pid_t fs)
 {
-	int sorted[16];
-	unsigned int from = 3;
-	size_t i;
+	const struct cage_call list[] = {
+		CAGE_CALL(read),
+		CAGE_CALL(write),
+		CAGE_CALL(close),
+		CAGE_CALL(poll),
+		CAGE_CALL(wait4),
+		CAGE_CALL(clock_gettime),
+		CAGE_CALL(clock_nanosleep),
+		CAGE_CALL(restart_syscall),
+		CAGE_CALL(rt_sigreturn),
+		CAGE_CALL(exit_group),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, vmm), SCMP_A1(SCMP_CMP_EQ, SIGKILL)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, fs), SCMP_A1(SCMP_CMP_EQ, SIGKILL)),
+		/* malloc and free */
+		CAGE_CALL(brk),
+		CAGE_CALL(munmap),
+		CAGE_CALL(madvise),
+		CAGE_CALL_IF(mmap, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
+	};
 
-	if (n > sizeof(sorted) / sizeof(sorted[0]))
-		return -EINVAL;
-	for (i = 0; i < n; i++)
-		sorted[i] = keep[i];
-	qsort(sorted, n, sizeof(sorted[0]), compare);
-	for (i = 0; i < n; i++) {
-		if ((unsigned int)sorted[i] > from && close_range(from, sorted[i] - 1, 0))
-			return -errno;
-		from = sorted[i] + 1;
-	}
-	return close_range(from, ~0U, 0) ? -errno : 0;
+	memcpy(calls, list, sizeof(list));
+	return sizeof(list) / sizeof(list[0]);
 }
 
-static int drop_privileges(void)
+const char *confine_vmm_begin(int device, const int fs_sock[2], int result)
 {
-	cap_t none = cap_init();
-	int err = 0;
+	const int keep[] = { device, fs_sock[0], fs_sock[1], result };
 
-	if (!none || cap_set_proc(none) || cap_reset_ambient())
-		err = -errno;
-	cap_free(none);
-	if (!err && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0)))
-		err = -errno;
-	return err;
+	return cage_enter(keep, sizeof(keep) / sizeof(keep[0]), NULL, 0);
 }
 
-static int add_rules(scmp_filter_ctx ctx, int vcpu)
+const char *confine_vmm_finish(int vcpu, int timer)
 {
-	size_t i;
-	int err = 0;
+	struct cage_call calls[CAGE_CALLS_MAX];
 
-	for (i = 0; !err && i < sizeof(calls) / sizeof(calls[0]); i++)
-		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
-	for (i = 0; !err && i < sizeof(vcpu_ioctls) / sizeof(vcpu_ioctls[0]); i++)
-		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 2,
-				       SCMP_A0(SCMP_CMP_EQ, vcpu),
-				       SCMP_A1(SCMP_CMP_EQ, vcpu_ioctls[i]));
-	if (!err)
-		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				       SCMP_A0(SCMP_CMP_EQ, getpid()));
-	if (!err) /* a stream that ended */
-		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(close), 1,
-				       SCMP_A0(SCMP_CMP_LE, 1));
-	return err;
+	return cage_lock(VMM_FILES, calls, confine_vmm_calls(calls, vcpu, timer));
 }
 
-int confine_finish(int vcpu)
+const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate)
 {
-	const struct rlimit none = { 0, 0 };
-	scmp_filter_ctx ctx;
-	int err;
+	const int keep[] = { result, signals, gate };
+	struct cage_call calls[CAGE_CALLS_MAX];
+	const char *failed = cage_enter(keep, sizeof(keep) / sizeof(keep[0]), NULL, 0);
 
-	if (setrlimit(RLIMIT_NOFILE, &none) || setrlimit(RLIMIT_CORE, &none))
-		return -errno;
-	err = drop_privileges();
-	if (err)
-		return err;
-	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	if (!ctx)
-		return -ENOMEM;
-	err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
-	if (!err)
-		err = add_rules(ctx, vcpu);
-	if (!err)
-		err = seccomp_load(ctx);
-	/* Not released: free() may call brk, which is not in the list. */
-	return err;
+	return failed ? failed
+		      : cage_lock(LAUNCHER_FILES, calls, confine_launcher_calls(calls, vmm, fs));
 }

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The VMM process's cage. */
+/* The cages of the VMM process and of what remains of the launcher: confine.c says what is in them. */
 #ifndef VMBOX_CONFINE_H
 #define VMBOX_CONFINE_H
 
-#include <stddef.h>
+#include "cage.h"
 
-/* Keeps 0, 1, 2 and @keep, closes the rest. -errno on failure. */
-int confine_begin(const int *keep, size_t n);
-/* No new descriptor, no privilege, only the system calls of the run. All threads. -errno. */
-int confine_finish(int vcpu);
+/* What the VMM may do once the guest runs; these are tables for tests, too. */
+size_t confine_vmm_calls(struct cage_call calls[CAGE_CALLS_MAX], int vcpu, int timer);
+size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm, pid_t fs);
+
+/* NULL, or what failed, with errno. The VMM: first, and when all its threads run. */
+const char *confine_vmm_begin(int device, const int fs_sock[2], int result);
+const char *confine_vmm_finish(int vcpu, int timer);
+
+/* The launcher, once both processes run. */
+const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The control channel's thread: READY, then our RUN, then STATUS ends the VM. */
+/* The control channel's thread: READY, our RUN, perhaps COMMIT both ways; STATUS ends the VM. */
 #include <string.h>
 
 #include "machine.h"
@@ -7,16 +7,20 @@
 void control_wake(struct machine *m)
 {
 	pthread_mutex_lock(&m->control_lock);
-	m->control_woken = true;
-	pthread_cond_signal(&m->control_cond);
+	if (!m->control_waits || m->powered_off || ring_moved(m->control_waits)) {
+		m->control_woken = true;
+		pthread_cond_signal(&m->control_cond);
+	}
 	pthread_mutex_unlock(&m->control_lock);
 }
 
-static void wait_for_guest(struct machine *m)
+static void wait_for_guest(struct machine *m, struct ring *ring)
 {
 	pthread_mutex_lock(&m->control_lock);
+	m->control_waits = ring;
 	while (!m->control_woken)
 		pthread_cond_wait(&m->control_cond, &m->control_lock);
+	m->control_waits = NULL;
 	m->control_woken = false;
 	pthread_mutex_unlock(&m->control_lock);
 }
@@ -34,7 +38,7 @@ static void wait_ring(struct machine *m, struct ring *ring, uint8_t **span, size
 			if (off)
 				machine_end(m, VMM_GUEST_STOPPED, NULL,
 					    "it switched itself off without a status");
-			wait_for_guest(m);
+			wait_for_guest(m, ring);
 			break;
 		case RING_CLOSED:
 			machine_end(m, VMM_PROTOCOL, NULL, "it closed the control channel");
@@ -64,13 +68,12 @@ static void receive(struct machine *m, struct control_parser *parser)
 		machine_end(m, VMM_PROTOCOL, NULL, "it sent a malformed control message");
 }
 
-static void send_request(struct machine *m)
+static void send_bytes(struct machine *m, const void *data, size_t left)
 {
-	const uint8_t *bytes = m->config->request;
-	size_t left = m->config->request_size, len;
+	const uint8_t *bytes = data;
 	uint8_t *span;
+	size_t len;
 
-	request_set_time(m->config->request);
 	while (left) {
 		wait_ring(m, &m->control_out, &span, &len);
 		if (len > left)
@@ -82,18 +85,34 @@ static void send_request(struct machine *m)
 	}
 }
 
+static void drain_output(struct machine *m)
+{
+	pump_drain(&m->pumps[PUMP_STDOUT]);
+	pump_drain(&m->pumps[PUMP_STDERR]);
+}
+
 void *control_thread(void *arg)
 {
-	static struct control_parser parser;
+	static const struct pvio_msg commit = { .type = PVIO_MSG_COMMIT };
+	struct control_parser parser = { 0 };
 	struct machine *m = arg;
 
 	while (!parser.ready)
 		receive(m, &parser);
 	m->ready_ns = machine_now(m);
-	send_request(m);
+	request_set_time(m->config->request);
+	send_bytes(m, m->config->request, m->config->request_size);
+	while (!parser.asked && !parser.finished)
+		receive(m, &parser);
+	drain_output(m);
+	if (parser.asked) {
+		if (!m->config->commits)
+			machine_end(m, VMM_PROTOCOL, NULL, "it asked to commit without an overlay");
+		machine_ask_commit(m);
+		send_bytes(m, &commit, sizeof(commit));
+	}
 	while (!parser.finished)
 		receive(m, &parser);
-	pump_drain(&m->pumps[PUMP_STDOUT]);
-	pump_drain(&m->pumps[PUMP_STDERR]);
+	drain_output(m);
 	machine_end(m, VMM_PROGRAM_ENDED, &parser.status, parser.text);
 }

@@ -7,13 +7,15 @@
 
 #include "../policy/units.h"
 #include "launcher.h"
+#include "links.h"
 #include "load.h"
 #include "report.h"
 
 static const char *const end_text[] = {
 	[POLICY_DISCARD] = "thrown away",
-	[POLICY_DIFF] = "shown as a diff, and the host's files stay as they are",
-	[POLICY_COMMIT] = "made to the host's files if the program succeeds, else thrown away",
+	[POLICY_DIFF] = "listed on stderr, and the host's files stay as they are",
+	[POLICY_COMMIT] =
+		"made to the host's files if the program ends with status 0, else thrown away",
 };
 
 /* What may be done with the host's @host, in a sentence. */
@@ -66,6 +68,46 @@ static void explain_place(const struct policy_place *place, const char *path)
 		print_meaning(place->rule, host);
 }
 
+/*
+ * Where a link on the way leads that the guest has there from the host, it is that
+ * path which counts. Says so, and makes @path that one; false: there is no such link.
+ */
+static bool follow_link(const struct policy *policy, char path[PATH_MAX])
+{
+	const struct policy_place *place = policy_decide(policy, path);
+	char host[PATH_MAX], guest[PATH_MAX];
+	struct link link;
+	size_t n;
+
+	if (!place || place->rule->access == POLICY_DENY || policy_host_path(place, path, host))
+		return false;
+	n = strlen(place->rule->path);
+	if (!link_find(host, n, &link))
+		return false;
+	/* The same link by its name in the guest. */
+	snprintf(guest, sizeof(guest), "%s", path);
+	guest[strlen(path) - strlen(link.rest)] = '\0';
+	strcpy(link.at, guest);
+	if (!link_follow(&link, guest))
+		return false;
+	policy_print_text(path, stdout);
+	fputs(" is by way of a link in the guest, ", stdout);
+	policy_print_text(link.at, stdout);
+	fputs(" -> ", stdout);
+	policy_print_text(link.target, stdout);
+	puts("; so it is:");
+	strcpy(path, guest);
+	return true;
+}
+
+/* Could it be the program of a run? That is shown without a rule. */
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK);
+}
+
 int policy_explain(const struct policy *policy, const char *name)
 {
 	char cwd[PATH_MAX], path[PATH_MAX], guest[PATH_MAX];
@@ -78,6 +120,9 @@ int policy_explain(const struct policy *policy, const char *name)
 		say("%s: the path %s", name, problem);
 		return EXIT_VMBOX_FAILED;
 	}
+	for (i = 0; i < LINKS_MAX && follow_link(policy, path); i++)
+		;
+	i = 0;
 	place = policy_decide(policy, path);
 	if (place) {
 		explain_place(place, path);
@@ -90,6 +135,9 @@ int policy_explain(const struct policy *policy, const char *name)
 			     : "  Nothing of the host's is there; what the guest makes there is "
 			       "its "
 			       "own, and gone at the end.");
+		if (is_program(path))
+			puts("  But if it is the program that is run, the guest can read and run "
+			     "it.");
 	}
 	while (policy_shown(policy, path, &i, guest)) {
 		if (!strcmp(guest, path))

@@ -1,27 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A session with one guest: takes messages off the stream and puts the replies
- * on it, one after the other. Owns the buffers; the bytes that come are hostile.
+ * The sessions with one guest: takes messages off their streams and puts the
+ * replies on them, one after the other. Owns the buffers; the bytes that come are
+ * hostile.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs.h"
 #include "fs_confine.h"
 #include "fs_ops.h"
 
-struct buffers {
-	uint8_t in[FS_MSIZE_MAX], out[FS_MSIZE_MAX];
+struct stream {
+	struct fs_session session;
+	int sock; /* -1: ended, or never there */
+	size_t fill;
+	uint8_t in[FS_MSIZE_MAX];
+};
+
+struct server {
+	struct fs_log log;
+	struct fs_gate gate;
+	struct fs_share *shares;
+	size_t n;
+	int proc_fds; /* /proc/self/fd, or -1 */
+	struct stream streams[FS_SESSIONS];
+	uint8_t out[FS_MSIZE_MAX];
 };
 
 static int complain(const char *what)
 {
-	fprintf(stderr, "vmbox: file server[%d]: the guest broke the 9P protocol: %s\n", getpid(),
-		what);
+	fprintf(stderr, "vmbox: file server: the guest broke the 9P protocol: %s\n", what);
 	return -EPROTO;
 }
 
@@ -69,100 +85,158 @@ static int answer(struct fs_session *s, const uint8_t *in, uint32_t size, uint8_
 	return w.pos;
 }
 
-/* Answers every whole message of the fill bytes in b->in; what is left over, or -errno. */
-static ssize_t answer_all(struct fs_session *s, int sock, struct buffers *b, size_t fill)
+/* Answers every whole message that is in, and keeps what is left over. 0 or -errno. */
+static int answer_all(struct server *sv, struct stream *st)
 {
 	size_t at = 0;
 	int n;
 
-	while (fill - at >= P9_HEADER) {
-		struct fs_reader r = { .at = b->in + at, .left = 4 };
-		uint32_t size = fs_get32(&r), max = s->msize ? s->msize : FS_MSIZE_MIN;
+	while (st->fill - at >= P9_HEADER) {
+		struct fs_reader r = { .at = st->in + at, .left = 4 };
+		uint32_t size = fs_get32(&r);
+		uint32_t max = st->session.msize ? st->session.msize : FS_MSIZE_MIN;
 
 		if (size < P9_HEADER || size > max)
 			return complain("impossible size of a message");
-		if (size > fill - at)
+		if (size > st->fill - at)
 			break;
-		n = answer(s, b->in + at, size, b->out);
+		n = answer(&st->session, st->in + at, size, sv->out);
+		if (sv->log.failed)
+			return -EIO;
 		if (n > 0)
-			n = send_all(sock, b->out, n);
+			n = send_all(st->sock, sv->out, n);
 		if (n < 0)
 			return n;
 		at += size;
 	}
-	memmove(b->in, b->in + at, fill - at);
-	return fill - at;
+	memmove(st->in, st->in + at, st->fill - at);
+	st->fill -= at;
+	return 0;
 }
 
-static int serve(struct fs_session *s, int sock, struct buffers *b)
+/* One read of what has come. */
+static int take_bytes(struct server *sv, struct stream *st)
 {
-	ssize_t n, fill = 0;
+	ssize_t n = read(st->sock, st->in + st->fill, sizeof(st->in) - st->fill);
 
-	for (;;) {
-		n = read(sock, b->in + fill, sizeof(b->in) - fill);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return fill ? complain("half a message at the end") : 0;
-		fill = answer_all(s, sock, b, fill + n);
-		if (fill < 0)
-			return fill;
-	}
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	st->fill += n;
+	if (n)
+		return answer_all(sv, st);
+	close(st->sock);
+	st->sock = -1;
+	return st->fill ? -EPROTO : 0; /* half a message: the VMM was ended */
 }
 
-struct server {
-	struct fs_session session;
-	struct buffers buffers;
-};
+static int serve(struct server *sv)
+{
+	int err = 0;
+
+	while (!err) {
+		struct pollfd fds[FS_SESSIONS];
+		bool any = false;
+
+		for (int i = 0; i < FS_SESSIONS; i++) {
+			fds[i] = (struct pollfd){ .fd = sv->streams[i].sock, .events = POLLIN };
+			any |= fds[i].fd >= 0;
+		}
+		if (!any)
+			break;
+		if (poll(fds, FS_SESSIONS, -1) < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < FS_SESSIONS && !err; i++)
+			if (fds[i].revents)
+				err = take_bytes(sv, &sv->streams[i]);
+	}
+	fs_log_end(&sv->log);
+	return sv->log.failed ? -EIO : err;
+}
 
 static void server_destroy(struct server *sv)
 {
 	if (!sv)
 		return;
-	fs_fids_clear(&sv->session.fids, &sv->session.tree);
-	fs_tree_fini(&sv->session.tree);
+	for (int i = 0; i < FS_SESSIONS; i++) {
+		struct fs_session *s = &sv->streams[i].session;
+
+		fs_fids_clear(&s->fids, &s->tree);
+		fs_tree_fini(&s->tree);
+		if (sv->streams[i].sock >= 0)
+			close(sv->streams[i].sock);
+	}
+	for (size_t i = 0; sv->shares && i < sv->n; i++)
+		fs_cuts_destroy(sv->shares[i].cuts);
+	free(sv->shares);
+	if (sv->proc_fds >= 0)
+		close(sv->proc_fds);
 	free(sv);
 }
 
-static struct server *server_create(const struct fs_export *exports, size_t n)
+static struct server *server_create(const struct fs_config *config)
 {
 	struct server *sv = calloc(1, sizeof(*sv));
+	bool failed = !sv;
 
 	if (!sv)
 		return NULL;
-	fs_fids_init(&sv->session.fids);
-	if (fs_tree_init(&sv->session.tree, exports, n)) {
-		server_destroy(sv);
-		return NULL;
+	fs_log_init(&sv->log, config->audit);
+	sv->gate.fd = config->gate;
+	sv->n = config->n;
+	sv->shares = calloc(config->n + 1, sizeof(*sv->shares));
+	for (size_t i = 0; sv->shares && i < config->n; i++) {
+		sv->shares[i].export = &config->exports[i];
+		sv->shares[i].gate = config->exports[i].gated ? &sv->gate : NULL;
+		sv->shares[i].cuts = fs_cuts_create(&config->exports[i]);
+		failed |= !sv->shares[i].cuts;
 	}
-	return sv;
+	sv->proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	failed |= !sv->shares || sv->proc_fds < 0;
+	for (int i = 0; i < FS_SESSIONS; i++) {
+		struct stream *st = &sv->streams[i];
+
+		st->sock = config->socks[i];
+		st->session.users = (struct fs_users){ .guest_uid = config->uid,
+						       .guest_gid = config->gid,
+						       .uid = geteuid(),
+						       .gid = getegid() };
+		fs_fids_init(&st->session.fids);
+		failed |= fs_tree_init(&st->session.tree, sv->shares, sv->n, &sv->log,
+				       &sv->proc_fds) != 0;
+	}
+	if (!failed)
+		return sv;
+	server_destroy(sv);
+	return NULL;
 }
 
-int fs_session_run(int sock, const struct fs_export *exports, size_t n)
+int fs_session_run(const struct fs_config *config)
 {
-	struct server *sv = server_create(exports, n);
-	int err = sv ? serve(&sv->session, sock, &sv->buffers) : -ENOMEM;
+	struct server *sv = server_create(config);
+	int err = sv ? serve(sv) : -ENOMEM;
 
 	server_destroy(sv);
 	return err;
 }
 
-_Noreturn void fs_serve(int sock, const struct fs_export *exports, size_t n)
+_Noreturn void fs_serve(const struct fs_config *config)
 {
 	struct server *sv;
 
 	signal(SIGPIPE, SIG_IGN);
-	if (fs_confine_begin(sock, exports, n))
+	/* The caller's limit of a file's size is an error for the guest. */
+	signal(SIGXFSZ, SIG_IGN);
+	umask(0); /* the guest's kernel has applied the program's own */
+	if (fs_confine_files())
 		_exit(1);
-	sv = server_create(exports, n);
+	sv = server_create(config);
 	if (!sv) {
-		fprintf(stderr, "vmbox: file server[%d]: no memory, or /proc is not mounted\n",
-			getpid());
+		fprintf(stderr, "vmbox: file server: no memory, or /proc is not mounted\n");
 		_exit(1);
 	}
-	if (fs_confine_finish(exports, n))
+	if (fs_confine_begin(config, &sv->proc_fds) || fs_confine_finish(config))
 		_exit(1);
-	_exit(serve(&sv->session, sock, &sv->buffers) ? 1 : 0);
+	if (!serve(sv))
+		_exit(0);
+	_exit(sv->log.failed ? FS_AUDIT_FAILED : 1);
 }

@@ -5,6 +5,7 @@
  * serial, so a fid cannot go away while a message uses it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -20,15 +21,14 @@ static struct fs_fid **bucket(struct fs_fids *f, uint32_t id)
 void fs_fids_init(struct fs_fids *f)
 {
 	struct rlimit files;
-	rlim_t spare;
+	rlim_t spare, other = FS_SESSIONS * FS_NODE_FDS_MAX + FS_OTHER_FDS;
 
 	memset(f, 0, sizeof(*f));
 	if (getrlimit(RLIMIT_NOFILE, &files))
 		files.rlim_cur = 1024;
-	/* What the nodes, the exports and the standard streams leave. */
-	spare = files.rlim_cur > FS_NODE_FDS_MAX + 128 ? files.rlim_cur - FS_NODE_FDS_MAX - 128
-						       : 64;
-	f->open_max = spare < FS_OPEN_MAX ? spare : FS_OPEN_MAX;
+	/* What the nodes, the exports and the streams leave. */
+	spare = files.rlim_cur > other ? (files.rlim_cur - other) / FS_SESSIONS : 0;
+	f->open_max = spare < 64 ? 64 : spare < FS_OPEN_MAX ? spare : FS_OPEN_MAX;
 }
 
 struct fs_fid *fs_fid_find(struct fs_fids *f, uint32_t id)
@@ -64,17 +64,20 @@ int fs_fid_add(struct fs_fids *f, struct fs_tree *t, uint32_t id, struct fs_node
 	return 0;
 }
 
-int fs_fid_open(struct fs_fids *f, struct fs_fid *fid, int fd)
+int fs_fid_may_open(const struct fs_fids *f, const struct fs_fid *fid)
 {
-	if (fid->opened || f->opened >= f->open_max) {
-		if (fd >= 0)
-			close(fd);
-		return fid->opened ? -EBADF : -EMFILE;
-	}
+	if (fid->opened)
+		return -EBADF;
+	return f->opened < f->open_max ? 0 : -EMFILE;
+}
+
+void fs_fid_open(struct fs_fids *f, struct fs_fid *fid, int fd, int flags)
+{
 	fid->io = fd;
 	fid->opened = true;
+	fid->writes = (flags & O_ACCMODE) != O_RDONLY;
+	fid->appends = flags & O_APPEND;
 	f->opened++;
-	return 0;
 }
 
 void fs_fid_remove(struct fs_fids *f, struct fs_tree *t, struct fs_fid *fid)

@@ -9,8 +9,10 @@ struct fs_fid {
 	struct fs_fid *next;
 	uint32_t id;
 	struct fs_node *node; /* held */
-	int io;		      /* open for reading, or -1 */
+	int io;		      /* the open file, or -1 */
 	bool opened;	      /* io is -1 for the 9P root */
+	bool writes, appends; /* how it is open */
+	uint64_t charged;     /* the block, from 1, that the quota has paid for last */
 };
 
 struct fs_fids {
@@ -23,8 +25,10 @@ void fs_fids_init(struct fs_fids *f);
 struct fs_fid *fs_fid_find(struct fs_fids *f, uint32_t id);
 /* Consumes a reference to node, in every case. -EBADF: id is in use. */
 int fs_fid_add(struct fs_fids *f, struct fs_tree *t, uint32_t id, struct fs_node *node);
-/* Consumes fd (-1 for the 9P root). */
-int fs_fid_open(struct fs_fids *f, struct fs_fid *fid, int fd);
+/* 0 if one more may be open; asked before anything is opened. */
+int fs_fid_may_open(const struct fs_fids *f, const struct fs_fid *fid);
+/* Then: consumes fd (-1 for the 9P root), which was opened with flags. */
+void fs_fid_open(struct fs_fids *f, struct fs_fid *fid, int fd, int flags);
 void fs_fid_remove(struct fs_fids *f, struct fs_tree *t, struct fs_fid *fid);
 void fs_fids_clear(struct fs_fids *f, struct fs_tree *t);
 

@@ -13,7 +13,12 @@
  * The guest's cache holds a fid, so a node, for every file it ever looked at:
  * more than there are descriptors. The least recently used one is closed, and
  * opened again by its names when needed; if that leads to another file than
- * before, the node is stale (ESTALE).
+ * before, the node is stale (ESTALE). Before a file is opened or changed its names
+ * are always followed again: so what the host moved out of the export is out of
+ * reach, and the audit's paths are those of the files.
+ *
+ * The policy's cuts are names too. What is cut, or leads to a cut, is not renamed,
+ * removed or replaced, so that a file cannot leave its rule by a new name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,23 +43,64 @@ static int open_beneath(int dir, const char *name)
 	do { /* EAGAIN: a rename or mount came between; harmless to try again */
 		fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
 	} while (fd < 0 && errno == EAGAIN && ++tries < 16);
-	if (fd < 0)
-		return errno == EXDEV ? -EACCES : -errno;
-	return fd;
+	return fd < 0 ? -errno : fd;
 }
 
-static struct fs_node *node_new(struct fs_node *parent, const char *name, size_t len)
+static struct fs_node **bucket(struct fs_tree *t, const struct fs_node *parent, const char *name)
 {
-	struct fs_node *node = calloc(1, sizeof(*node) + len + 1);
+	uint64_t hash = (uintptr_t)parent / 16;
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 1099511628211ULL;
+	return &t->buckets[(hash >> 24) % FS_NODE_BUCKETS];
+}
+
+static struct fs_node *node_find(struct fs_tree *t, const struct fs_node *parent, const char *name)
+{
+	struct fs_node *node = *bucket(t, parent, name);
+
+	while (node && (node->parent != parent || strcmp(node->name, name)))
+		node = node->next;
+	return node;
+}
+
+static void node_hash(struct fs_tree *t, struct fs_node *node)
+{
+	struct fs_node **at = bucket(t, node->parent, node->name);
+
+	node->next = *at;
+	*at = node;
+	node->hashed = true;
+}
+
+static void node_unhash(struct fs_tree *t, struct fs_node *node)
+{
+	struct fs_node **at = bucket(t, node->parent, node->name);
+
+	if (!node->hashed)
+		return;
+	while (*at != node)
+		at = &(*at)->next;
+	*at = node->next;
+	node->hashed = false;
+}
+
+static struct fs_node *node_new(struct fs_node *parent, const char *name)
+{
+	struct fs_node *node = calloc(1, sizeof(*node));
 
 	if (!node)
 		return NULL;
-	memcpy(node->name, name, len);
 	node->fd = -1;
 	node->refs = 1;
+	node->name = strdup(name);
+	if (!node->name) {
+		free(node);
+		return NULL;
+	}
 	if (parent) {
 		node->parent = fs_node_get(parent);
-		node->depth = parent->depth + 1;
+		node->share = parent->share;
 	}
 	return node;
 }
@@ -80,7 +126,9 @@ void fs_node_put(struct fs_tree *t, struct fs_node *node)
 	while (node && --node->refs == 0) {
 		struct fs_node *parent = node->parent;
 
+		node_unhash(t, node);
 		node_close(t, node);
+		free(node->name);
 		free(node);
 		node = parent;
 	}
@@ -96,39 +144,36 @@ static void node_keep_fd(struct fs_tree *t, struct fs_node *node, int fd)
 	TAILQ_INSERT_TAIL(&t->lru, node, lru);
 }
 
-int fs_tree_init(struct fs_tree *t, const struct fs_export *exports, size_t n)
+int fs_tree_init(struct fs_tree *t, struct fs_share *shares, size_t n, struct fs_log *log,
+		 const int *proc_fds)
 {
 	memset(t, 0, sizeof(*t));
 	TAILQ_INIT(&t->lru);
-	t->proc_fds = -1;
-	t->exports = exports;
+	t->proc_fds = proc_fds;
+	t->shares = shares;
 	t->n = n;
-	t->root = node_new(NULL, "", 0);
-	if (!t->root)
-		return -ENOMEM;
-	t->root->is_root = true;
-	t->proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return t->proc_fds < 0 ? -errno : 0;
+	t->log = log;
+	t->root = node_new(NULL, "");
+	return t->root ? 0 : -ENOMEM;
 }
 
 void fs_tree_fini(struct fs_tree *t)
 {
 	fs_node_put(t, t->root);
 	t->root = NULL;
-	if (t->proc_fds >= 0)
-		close(t->proc_fds);
-	t->proc_fds = -1;
 }
 
-/* From the nearest ancestor that is open, down the names; nothing between is kept. */
-static int node_find_fd(struct fs_node *node)
+/* Down the names, from the export or from the nearest ancestor that is open; nothing between is kept. */
+static int node_find_fd(struct fs_node *node, bool from_export)
 {
 	const char *names[FS_DEPTH_MAX];
 	struct fs_node *up;
 	size_t n = 0;
 	int fd, next;
 
-	for (up = node; up->fd < 0; up = up->parent) {
+	for (up = node; up->fd < 0 || (from_export && !up->is_export); up = up->parent) {
+		if (!up->hashed)
+			return -ESTALE;
 		if (n == FS_DEPTH_MAX)
 			return -ENAMETOOLONG;
 		names[n++] = up->name;
@@ -139,35 +184,65 @@ static int node_find_fd(struct fs_node *node)
 		if (fd != up->fd)
 			close(fd);
 		if (next < 0)
-			return next;
+			return next == -EXDEV ? -EACCES : next;
 		fd = next;
 	}
 	return fd;
 }
 
-int fs_node_fd(struct fs_tree *t, struct fs_node *node)
+static int node_fd(struct fs_tree *t, struct fs_node *node, bool by_name)
 {
 	struct stat st;
 	int fd;
 
-	if (node->is_root)
+	if (!node->share)
 		return -EINVAL;
 	if (node->is_export)
 		return node->fd;
-	if (node->fd >= 0) {
-		TAILQ_REMOVE(&t->lru, node, lru);
-		TAILQ_INSERT_TAIL(&t->lru, node, lru);
-		return node->fd;
+	if (node->fd < 0 || by_name) {
+		fd = node_find_fd(node, by_name);
+		if (fd >= 0 &&
+		    (fstat(fd, &st) || st.st_dev != node->dev || st.st_ino != node->ino)) {
+			close(fd);
+			fd = -ESTALE;
+		}
+		if (node->fd < 0) {
+			if (fd >= 0)
+				node_keep_fd(t, node, fd);
+			return fd;
+		}
+		if (fd >= 0)
+			close(fd);
+		else if (fstat(node->fd, &st) || st.st_nlink) /* has no name at all: ours still */
+			return fd;
 	}
-	fd = node_find_fd(node);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) || st.st_dev != node->dev || st.st_ino != node->ino) {
-		close(fd);
-		return -ESTALE;
-	}
-	node_keep_fd(t, node, fd);
-	return fd;
+	TAILQ_REMOVE(&t->lru, node, lru);
+	TAILQ_INSERT_TAIL(&t->lru, node, lru);
+	return node->fd;
+}
+
+int fs_node_fd(struct fs_tree *t, struct fs_node *node)
+{
+	return node_fd(t, node, false);
+}
+
+int fs_node_fd_by_name(struct fs_tree *t, struct fs_node *node)
+{
+	return node_fd(t, node, true);
+}
+
+/* ---- walking ---- */
+
+int fs_name_check(struct fs_str wire, char name[FS_NAME_MAX + 1])
+{
+	if (wire.len > FS_NAME_MAX)
+		return -ENAMETOOLONG;
+	memcpy(name, wire.s, wire.len);
+	name[wire.len] = '\0';
+	if (!name[0] || strlen(name) != wire.len || strchr(name, '/') || !strcmp(name, ".") ||
+	    !strcmp(name, ".."))
+		return -EINVAL;
+	return 0;
 }
 
 static int walk_root(struct fs_tree *t, const char *name, struct fs_node **out, struct stat *st)
@@ -181,52 +256,125 @@ static int walk_root(struct fs_tree *t, const char *name, struct fs_node **out, 
 	snprintf(text, sizeof(text), "%lu", i);
 	if (*end || errno || strcmp(text, name) || i >= t->n)
 		return -ENOENT;
-	if (fstat(t->exports[i].fd, st))
+	if (fstat(t->shares[i].export->fd, st))
 		return -errno;
-	node = node_new(NULL, name, strlen(name));
+	node = node_find(t, t->root, name);
+	if (node) {
+		*out = fs_node_get(node);
+		return 0;
+	}
+	node = node_new(t->root, name);
 	if (!node)
 		return -ENOMEM;
 	node->is_export = true;
-	node->fd = t->exports[i].fd;
+	node->share = &t->shares[i];
+	node->cuts = node->share->cuts;
+	node->fd = node->share->export->fd;
 	node->dev = st->st_dev;
 	node->ino = st->st_ino;
+	node_hash(t, node);
 	*out = node;
 	return 0;
+}
+
+/*
+ * The cut that @name in @dir is, or leads to. Where the host's file system takes
+ * other names for the same (upper and lower case), they are the same cut.
+ */
+static const struct fs_cut_name *find_cut(const struct fs_node *dir, int dirfd, const char *name)
+{
+	const struct fs_cut_name *n;
+	struct stat st, cut;
+
+	if (!dir->cuts || !dir->cuts->below)
+		return NULL;
+	n = fs_cut_find(dir->cuts, name, strlen(name));
+	if (n || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW))
+		return n;
+	for (n = dir->cuts->below; n; n = n->next)
+		if (!fstatat(dirfd, n->name, &cut, AT_SYMLINK_NOFOLLOW) &&
+		    cut.st_dev == st.st_dev && cut.st_ino == st.st_ino)
+			break;
+	return n;
+}
+
+bool fs_node_is_cut(const struct fs_node *node)
+{
+	return node->cuts && node->cuts->cut;
+}
+
+/* Is it to be as if it were not there? */
+static bool is_hidden(const struct fs_node *dir, const struct fs_cut_name *n)
+{
+	return n ? n->cut && n->cut->deny && !n->below : fs_node_is_cut(dir);
+}
+
+static const struct fs_cut *hiding_cut(const struct fs_node *dir, const struct fs_cut_name *n)
+{
+	return n ? n->cut : dir->cuts->cut;
+}
+
+/* The node of what fd, which is consumed, is: name in dir. */
+static struct fs_node *node_of(struct fs_tree *t, struct fs_node *dir, const char *name, int fd,
+			       const struct stat *st)
+{
+	struct fs_node *node = node_find(t, dir, name);
+
+	if (node && (node->dev != st->st_dev || node->ino != st->st_ino)) {
+		node_unhash(t, node);
+		node = NULL;
+	}
+	if (node && node->fd >= 0) {
+		close(fd);
+		return fs_node_get(node);
+	}
+	if (node)
+		fs_node_get(node);
+	else if ((node = node_new(dir, name)))
+		node_hash(t, node);
+	if (!node) {
+		close(fd);
+		return NULL;
+	}
+	node->dev = st->st_dev;
+	node->ino = st->st_ino;
+	node_keep_fd(t, node, fd);
+	return node;
 }
 
 int fs_node_walk(struct fs_tree *t, struct fs_node *dir, struct fs_str wire_name,
 		 struct fs_node **out, struct stat *st)
 {
 	char name[FS_NAME_MAX + 1];
-	struct fs_node *node;
-	int dirfd, fd;
+	const struct fs_act act = { "lookup", dir, name };
+	const struct fs_cut_name *cut;
+	int dirfd, fd, err = fs_name_check(wire_name, name);
 
-	if (wire_name.len > FS_NAME_MAX)
-		return -ENAMETOOLONG;
-	memcpy(name, wire_name.s, wire_name.len);
-	name[wire_name.len] = '\0';
-	if (!name[0] || strlen(name) != wire_name.len || strchr(name, '/') || !strcmp(name, ".") ||
-	    !strcmp(name, ".."))
-		return -EINVAL;
-	if (dir->is_root)
+	if (err)
+		return err;
+	if (!dir->share)
 		return walk_root(t, name, out, st);
-	if (dir->depth + 1 >= FS_DEPTH_MAX)
-		return -ENAMETOOLONG;
 	dirfd = fs_node_fd(t, dir);
 	if (dirfd < 0)
 		return dirfd;
+	cut = find_cut(dir, dirfd, name);
+	if (is_hidden(dir, cut)) {
+		fs_log_refused(t->log, &act, FS_DENIED, hiding_cut(dir, cut));
+		return -ENOENT;
+	}
 	fd = open_beneath(dirfd, name);
+	if (fd == -EXDEV)
+		return fs_log_refused(t->log, &act, FS_MOUNT, NULL);
 	if (fd < 0)
 		return fd;
-	node = fstat(fd, st) ? NULL : node_new(dir, name, wire_name.len);
-	if (!node) {
+	if (fstat(fd, st)) {
 		close(fd);
-		return -ENOMEM;
+		return -EIO;
 	}
-	node->dev = st->st_dev;
-	node->ino = st->st_ino;
-	node_keep_fd(t, node, fd);
-	*out = node;
+	*out = node_of(t, dir, name, fd, st);
+	if (!*out)
+		return -ENOMEM;
+	(*out)->cuts = cut;
 	return 0;
 }
 
@@ -234,7 +382,7 @@ int fs_node_stat(struct fs_tree *t, struct fs_node *node, struct stat *st)
 {
 	int fd;
 
-	if (node->is_root) {
+	if (!node->share) {
 		memset(st, 0, sizeof(*st));
 		st->st_mode = S_IFDIR | 0555;
 		st->st_nlink = 2;
@@ -247,9 +395,10 @@ int fs_node_stat(struct fs_tree *t, struct fs_node *node, struct stat *st)
 	return fstat(fd, st) ? -errno : 0;
 }
 
-int fs_node_open(struct fs_tree *t, struct fs_node *node)
+int fs_node_open(struct fs_tree *t, struct fs_node *node, int flags, const struct fs_act *act)
 {
-	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+	struct open_how how = { .flags = flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+	const struct fs_act open = { "open", node, NULL };
 	struct stat st;
 	char number[16];
 	int err, fd;
@@ -259,52 +408,101 @@ int fs_node_open(struct fs_tree *t, struct fs_node *node)
 		return err;
 	/* Opening a device, socket or fifo has effects: never. */
 	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-		return S_ISLNK(st.st_mode) ? -ELOOP : -EACCES;
-	fd = fs_node_fd(t, node);
+		return S_ISLNK(st.st_mode) ? -ELOOP
+					   : fs_log_refused(t->log, &open, FS_SPECIAL, NULL);
+	if (fs_node_is_cut(node) && !S_ISDIR(st.st_mode))
+		return -EACCES;
+	fd = fs_node_fd_by_name(t, node);
 	if (fd < 0)
 		return fd;
+	err = act ? fs_log_intent(t->log, act, NULL) : 0;
+	if (err)
+		return err;
 	snprintf(number, sizeof(number), "%d", fd);
-	fd = syscall(SYS_openat2, t->proc_fds, number, &how, sizeof(how));
-	return fd < 0 ? -errno : fd;
+	fd = syscall(SYS_openat2, *t->proc_fds, number, &how, sizeof(how));
+	if (fd >= 0)
+		return fd;
+	return act ? fs_log_failed(t->log, act) : -errno;
 }
 
-static uint64_t mix(uint64_t x)
+/* ---- changes ---- */
+
+static bool is_gate_open(struct fs_gate *gate)
 {
-	x += 0x9e3779b97f4a7c15ULL;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-	return x ^ (x >> 31);
+	char byte;
+
+	if (!gate->open)
+		gate->open = read(gate->fd, &byte, 1) == 1;
+	return gate->open;
 }
 
-/*
- * 32-bit programs cannot stat a file whose inode number needs more than 32 bits,
- * so small numbers of the first few file systems stay small: the device's index,
- * from 1, and 28 bits. All others are hashed to 63 bits with the top bit set.
- */
-uint64_t fs_tree_inode(struct fs_tree *t, dev_t dev, ino_t ino)
+int fs_node_writable(struct fs_tree *t, const struct fs_act *act)
 {
-	unsigned int i;
+	const struct fs_share *share = act->dir->share;
 
-	for (i = 0; i < t->n_devices && t->devices[i] != dev; i++)
+	if (!share->export->rw)
+		return fs_log_refused(t->log, act, FS_READ_ONLY, NULL);
+	if (share->gate && !is_gate_open(share->gate))
+		return fs_log_refused(t->log, act, FS_NOT_YET, NULL);
+	return 0;
+}
+
+int fs_node_change(struct fs_tree *t, struct fs_node *dir, const char *name, bool makes_dir,
+		   const char *op)
+{
+	const struct fs_act act = { op, dir, name };
+	const struct fs_cut_name *n;
+	int fd, err;
+
+	if (!dir->share)
+		return -EROFS;
+	err = fs_node_writable(t, &act);
+	if (err)
+		return err;
+	fd = fs_node_fd_by_name(t, dir);
+	if (fd < 0)
+		return fd;
+	n = find_cut(dir, fd, name);
+	if (fs_node_is_cut(dir))
+		return fs_log_cut(t->log, &act, dir->cuts->cut);
+	if (n && n->cut)
+		return fs_log_cut(t->log, &act, n->cut);
+	if (!n || makes_dir)
+		return fd;
+	while (!n->cut) /* what it leads to */
+		n = n->below;
+	return fs_log_refused(t->log, &act, FS_IN_USE, n->cut);
+}
+
+void fs_node_forget(struct fs_tree *t, struct fs_node *dir, const char *name)
+{
+	struct fs_node *node = node_find(t, dir, name);
+
+	if (node)
+		node_unhash(t, node);
+}
+
+void fs_node_renamed(struct fs_tree *t, struct fs_node *dir, const char *name,
+		     struct fs_node *to_dir, const char *to_name)
+{
+	struct fs_node *node = node_find(t, dir, name), *up;
+	char *copy;
+
+	if (dir == to_dir && !strcmp(name, to_name))
+		return;
+	fs_node_forget(t, to_dir, to_name);
+	if (!node)
+		return;
+	node_unhash(t, node);
+	/* It may be above its new place only if a host process moved things as well. */
+	for (up = to_dir; up && up != node; up = up->parent)
 		;
-	if (i == t->n_devices && i < FS_DEVICES_MAX)
-		t->devices[t->n_devices++] = dev;
-	if (i < FS_DEVICES_MAX && ino < (1UL << 28) - 2) /* the client adds 2 */
-		return (uint64_t)(i + 1) << 28 | ino;
-	return mix(ino ^ mix(dev)) | 1ULL << 63;
-}
-
-struct fs_qid fs_tree_qid(struct fs_tree *t, const struct fs_node *node, const struct stat *st)
-{
-	struct fs_qid q = { 0 };
-
-	if (S_ISDIR(st->st_mode))
-		q.type = 0x80;
-	else if (S_ISLNK(st->st_mode))
-		q.type = 0x02;
-	q.version = (uint32_t)st->st_mtim.tv_sec ^ (uint32_t)st->st_mtim.tv_nsec ^
-		    (uint32_t)st->st_size << 8;
-	if (!node->is_root)
-		q.path = fs_tree_inode(t, st->st_dev, st->st_ino);
-	return q;
+	copy = up ? NULL : strdup(to_name);
+	if (!copy)
+		return; /* stale, once its descriptor is closed */
+	free(node->name);
+	node->name = copy;
+	node->parent = fs_node_get(to_dir);
+	node_hash(t, node);
+	fs_node_put(t, dir);
 }

@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The operations of a read-only 9P2000.L server, in one table: a message that
- * it does not name gets EOPNOTSUPP, one that would change a file EROFS. Each
+ * The operations of a 9P2000.L server, in one table, and those of them that only
+ * read; fs_change.c has the others. A message that the table does not name gets
+ * EOPNOTSUPP: there are no extended attributes, and what Linux only asks for
+ * when a newer message is not there (Trename, Tremove) is not there either. Each
  * takes its whole message before it acts. The guest is hostile; so may be, as
  * far as names and file contents go, those who write to the exported trees.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "fs_ops.h"
 
 #define GETATTR_BASIC 0x7ffULL /* mode to blocks; no birth time, generation or version */
 #define V9FS_MAGIC    0x01021997U
-#define L_OPEN_WRITES 01103U /* O_ACCMODE, O_CREAT, O_TRUNC as on the wire */
+/* The flags of an open that mean something here: on the wire they are as on x86. */
+#define OPEN_FLAGS    (O_ACCMODE | O_TRUNC | O_APPEND)
 #define LOCK_SUCCESS  0
 #define LOCK_UNLOCKED 2
-#define DIRENT_HEAD   24 /* qid, offset, type, length of the name */
 
 static int op_version(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
 {
@@ -124,35 +126,48 @@ static int op_walk(struct fs_session *s, struct fs_reader *in, struct fs_writer 
 	return 0;
 }
 
-static int op_lopen(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
+int fs_ops_open(struct fs_session *s, struct fs_fid *fid, uint32_t wire_flags,
+		struct fs_writer *out)
 {
-	struct fs_fid *fid = fs_fid_find(&s->fids, fs_get32(in));
-	uint32_t flags = fs_get32(in);
+	const struct fs_act act = { "open for writing", fid->node, NULL };
+	int flags = wire_flags & OPEN_FLAGS, access = flags & O_ACCMODE, err, fd = -1;
+	bool writes = access != O_RDONLY || (flags & O_TRUNC);
 	struct fs_qid qid;
 	struct stat st;
-	int err, fd = -1;
 
-	if (!fs_get_done(in))
-		return 0;
-	if (!fid || fid->opened)
-		return -EBADF;
-	if (flags & L_OPEN_WRITES)
+	if (access == O_ACCMODE)
+		return -EINVAL;
+	if (!fid->node->share && writes)
 		return -EROFS;
-	err = fs_node_stat(&s->tree, fid->node, &st);
+	err = writes ? fs_node_writable(&s->tree, &act) : 0;
 	if (err)
 		return err;
-	if (!fid->node->is_root) {
-		fd = fs_node_open(&s->tree, fid->node);
-		if (fd < 0)
-			return fd;
-	}
-	err = fs_fid_open(&s->fids, fid, fd);
-	if (err)
+	if (writes && fs_node_is_cut(fid->node))
+		return fs_log_cut(s->tree.log, &act, fid->node->cuts->cut);
+	err = fs_fid_may_open(&s->fids, fid);
+	if (!err)
+		err = fs_node_stat(&s->tree, fid->node, &st);
+	if (!err && fid->node->share)
+		err = fd = fs_node_open(&s->tree, fid->node, flags, writes ? &act : NULL);
+	if (err < 0)
 		return err;
+	fs_fid_open(&s->fids, fid, fd, flags);
 	qid = fs_tree_qid(&s->tree, fid->node, &st);
 	fs_put_qid(out, &qid);
 	fs_put32(out, 0); /* iounit: as msize allows */
 	return 0;
+}
+
+static int op_lopen(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
+{
+	struct fs_fid *fid = fs_fid_find(&s->fids, fs_get32(in));
+	uint32_t flags = fs_get32(in);
+
+	if (!fs_get_done(in))
+		return 0;
+	if (!fid)
+		return -EBADF;
+	return fs_ops_open(s, fid, flags & ~(uint32_t)O_CREAT, out);
 }
 
 static int op_read(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
@@ -183,101 +198,6 @@ static int op_read(struct fs_session *s, struct fs_reader *in, struct fs_writer 
 	return 0;
 }
 
-/* False if the entry does not fit any more. */
-static bool put_dirent(struct fs_writer *out, const struct fs_qid *qid, uint64_t next,
-		       unsigned char type, const char *name)
-{
-	size_t len = strlen(name), room;
-
-	fs_put_space(out, SIZE_MAX, &room);
-	if (room < DIRENT_HEAD + len)
-		return false;
-	fs_put_qid(out, qid);
-	fs_put64(out, next);
-	fs_put8(out, type);
-	fs_put_str(out, name, len);
-	return true;
-}
-
-static void read_root(struct fs_session *s, uint64_t from, struct fs_writer *out)
-{
-	struct fs_qid qid = { .type = 0x80 };
-	char name[24];
-
-	for (uint64_t i = from; i < s->tree.n + 2; i++) {
-		struct stat st = { .st_mode = S_IFDIR };
-
-		if (i >= 2) {
-			if (fstat(s->tree.exports[i - 2].fd, &st))
-				continue;
-			qid.path = fs_tree_inode(&s->tree, st.st_dev, st.st_ino);
-			qid.type = S_ISDIR(st.st_mode) ? 0x80 : 0;
-			snprintf(name, sizeof(name), "%lu", (unsigned long)i - 2);
-		} else {
-			strcpy(name, i ? ".." : ".");
-		}
-		if (!put_dirent(out, &qid, i + 1, IFTODT(st.st_mode), name))
-			return;
-	}
-}
-
-/* From cookie on: a cookie is the host's offset of the entry after. */
-static int read_dir(struct fs_session *s, struct fs_fid *fid, uint64_t cookie,
-		    struct fs_writer *out)
-{
-	char buf[64 * 1024] __attribute__((aligned(8)));
-	size_t room, at = 0;
-	ssize_t n;
-
-	fs_put_space(out, sizeof(buf), &room);
-	if (cookie > INT64_MAX || lseek(fid->io, cookie, SEEK_SET) < 0)
-		return -EINVAL;
-	n = getdents64(fid->io, buf, room);
-	if (n < 0)
-		return -errno;
-	while (at < (size_t)n) {
-		const struct dirent64 *d = (const struct dirent64 *)(buf + at);
-		struct fs_qid qid = { .type = d->d_type == DT_DIR   ? 0x80
-					      : d->d_type == DT_LNK ? 0x02
-								    : 0 };
-		/* What is above an export has no number for the guest. */
-		bool up = !strcmp(d->d_name, "..") && fid->node->is_export;
-
-		qid.path = fs_tree_inode(&s->tree, fid->node->dev, up ? fid->node->ino : d->d_ino);
-		if (!put_dirent(out, &qid, d->d_off, d->d_type, d->d_name))
-			return at ? 0 : -EINVAL; /* nothing would look like the end */
-		at += d->d_reclen;
-	}
-	return 0;
-}
-
-static int op_readdir(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
-{
-	struct fs_fid *fid = fs_fid_find(&s->fids, fs_get32(in));
-	uint64_t cookie = fs_get64(in);
-	uint32_t count = fs_get32(in);
-	struct fs_writer head = *out, body;
-	size_t room;
-	int err = 0;
-
-	if (!fs_get_done(in))
-		return 0;
-	if (!fid || !fid->opened)
-		return -EBADF;
-	fs_put32(out, 0);
-	body.buf = fs_put_space(out, count, &room);
-	body = (struct fs_writer){ .buf = body.buf, .cap = room };
-	if (fid->io < 0)
-		read_root(s, cookie, &body);
-	else
-		err = read_dir(s, fid, cookie, &body);
-	if (err)
-		return err;
-	fs_put_used(out, body.pos);
-	fs_put32(&head, body.pos);
-	return 0;
-}
-
 static void put_time(struct fs_writer *out, const struct timespec *t)
 {
 	fs_put64(out, t->tv_sec);
@@ -296,15 +216,18 @@ static int op_getattr(struct fs_session *s, struct fs_reader *in, struct fs_writ
 		return 0;
 	if (!fid)
 		return -EBADF;
-	err = fs_node_stat(&s->tree, fid->node, &st);
+	if (fid->io >= 0) /* which has perhaps no name any more */
+		err = fstat(fid->io, &st) ? -errno : 0;
+	else
+		err = fs_node_stat(&s->tree, fid->node, &st);
 	if (err)
 		return err;
 	qid = fs_tree_qid(&s->tree, fid->node, &st);
 	fs_put64(out, GETATTR_BASIC);
 	fs_put_qid(out, &qid);
 	fs_put32(out, st.st_mode);
-	fs_put32(out, st.st_uid);
-	fs_put32(out, st.st_gid);
+	fs_put32(out, fs_id_for_guest(st.st_uid, s->users.uid, s->users.guest_uid));
+	fs_put32(out, fs_id_for_guest(st.st_gid, s->users.gid, s->users.guest_gid));
 	fs_put64(out, st.st_nlink);
 	fs_put64(out, st.st_rdev);
 	fs_put64(out, st.st_size);
@@ -318,19 +241,39 @@ static int op_getattr(struct fs_session *s, struct fs_reader *in, struct fs_writ
 	return 0;
 }
 
-/* Nothing of the host's file system: a program has no use for its free space. */
+/*
+ * Of what is read-only, nothing of the host's file system: a program has no use
+ * for its free space. Of the other, what is left of it, and of the quota.
+ */
 static int op_statfs(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
 {
 	struct fs_fid *fid = fs_fid_find(&s->fids, fs_get32(in));
+	struct statfs fs = { .f_bsize = 4096 };
+	uint64_t left;
+	int fd;
 
 	if (!fs_get_done(in))
 		return 0;
 	if (!fid)
 		return -EBADF;
+	if (fid->node->share && fid->node->share->export->rw) {
+		fd = fs_node_fd(&s->tree, fid->node);
+		if (fd < 0 || fstatfs(fd, &fs))
+			return fd < 0 ? fd : -errno;
+		if (!fs.f_bsize) /* a FUSE file system may say so */
+			fs.f_bsize = 4096;
+		left = (fid->node->share->export->quota - fid->node->share->used) / fs.f_bsize;
+		if (left < fs.f_bavail)
+			fs.f_bavail = left;
+	}
 	fs_put32(out, V9FS_MAGIC);
-	fs_put32(out, 4096);
-	for (int i = 0; i < 6; i++)
-		fs_put64(out, 0); /* blocks, bfree, bavail, files, ffree, fsid */
+	fs_put32(out, fs.f_bsize);
+	fs_put64(out, fs.f_blocks);
+	fs_put64(out, fs.f_bfree);
+	fs_put64(out, fs.f_bavail);
+	fs_put64(out, fs.f_files);
+	fs_put64(out, fs.f_ffree);
+	fs_put64(out, 0); /* fsid */
 	fs_put32(out, FS_NAME_MAX);
 	return 0;
 }
@@ -368,14 +311,6 @@ static int op_clunk(struct fs_session *s, struct fs_reader *in, struct fs_writer
 	return 0;
 }
 
-/* Ends the fid, as the protocol has it even for a failure. */
-static int op_remove(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
-{
-	int err = op_clunk(s, in, out);
-
-	return err ? err : -EROFS;
-}
-
 /* Messages are answered in order: what a flush names has been. */
 static int op_flush(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
 {
@@ -384,17 +319,10 @@ static int op_flush(struct fs_session *s, struct fs_reader *in, struct fs_writer
 	return 0;
 }
 
-static int op_fsync(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
-{
-	struct fs_fid *fid = fs_fid_find(&s->fids, fs_get32(in));
-
-	fs_get32(in); /* datasync */
-	if (!fs_get_done(in))
-		return 0;
-	return fid ? 0 : -EBADF;
-}
-
-/* Locks are the guest's own: its kernel keeps them, nobody else shares them. */
+/*
+ * Locks are the guest's own: its kernel keeps them. On the host a lock would let
+ * a guest hold up others for as long as it likes.
+ */
 static int op_lock(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
 {
 	struct fs_fid *fid = fs_fid_find(&s->fids, fs_get32(in));
@@ -437,38 +365,30 @@ static int op_getlock(struct fs_session *s, struct fs_reader *in, struct fs_writ
 	return 0;
 }
 
-static int refuse_change(struct fs_session *s, struct fs_reader *in, struct fs_writer *out)
-{
-	return -EROFS;
-}
-
-static int (*const ops[256])(struct fs_session *, struct fs_reader *, struct fs_writer *) = {
+static fs_op *const ops[256] = {
 	[P9_TVERSION] = op_version,
 	[P9_TATTACH] = op_attach,
 	[P9_TWALK] = op_walk,
 	[P9_TLOPEN] = op_lopen,
 	[P9_TREAD] = op_read,
-	[P9_TREADDIR] = op_readdir,
+	[P9_TREADDIR] = fs_dir_read,
 	[P9_TGETATTR] = op_getattr,
 	[P9_TSTATFS] = op_statfs,
 	[P9_TREADLINK] = op_readlink,
 	[P9_TCLUNK] = op_clunk,
-	[P9_TREMOVE] = op_remove,
 	[P9_TFLUSH] = op_flush,
-	[P9_TFSYNC] = op_fsync,
 	[P9_TLOCK] = op_lock,
 	[P9_TGETLOCK] = op_getlock,
-	[P9_TLCREATE] = refuse_change,
-	[P9_TSYMLINK] = refuse_change,
-	[P9_TMKNOD] = refuse_change,
-	[P9_TRENAME] = refuse_change,
-	[P9_TSETATTR] = refuse_change,
-	[P9_TXATTRCREATE] = refuse_change,
-	[P9_TLINK] = refuse_change,
-	[P9_TMKDIR] = refuse_change,
-	[P9_TRENAMEAT] = refuse_change,
-	[P9_TUNLINKAT] = refuse_change,
-	[P9_TWRITE] = refuse_change,
+	[P9_TFSYNC] = fs_change_sync,
+	[P9_TLCREATE] = fs_change_create,
+	[P9_TSYMLINK] = fs_change_symlink,
+	[P9_TMKNOD] = fs_change_mknod,
+	[P9_TSETATTR] = fs_change_attr,
+	[P9_TLINK] = fs_change_link,
+	[P9_TMKDIR] = fs_change_mkdir,
+	[P9_TRENAMEAT] = fs_change_rename,
+	[P9_TUNLINKAT] = fs_change_unlink,
+	[P9_TWRITE] = fs_change_write,
 };
 
 int fs_ops_handle(struct fs_session *s, uint8_t type, struct fs_reader *in, struct fs_writer *out)

@@ -59,6 +59,11 @@ struct fs_str fs_get_str(struct fs_reader *r)
 	return str;
 }
 
+const uint8_t *fs_get_bytes(struct fs_reader *r, size_t n)
+{
+	return take(r, n);
+}
+
 bool fs_get_done(struct fs_reader *r)
 {
 	if (r->left)

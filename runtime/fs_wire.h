@@ -22,12 +22,9 @@ enum p9_type {
 	P9_TLCREATE = 14,
 	P9_TSYMLINK = 16,
 	P9_TMKNOD = 18,
-	P9_TRENAME = 20,
 	P9_TREADLINK = 22,
 	P9_TGETATTR = 24,
 	P9_TSETATTR = 26,
-	P9_TXATTRWALK = 30,
-	P9_TXATTRCREATE = 32,
 	P9_TREADDIR = 40,
 	P9_TFSYNC = 50,
 	P9_TLOCK = 52,
@@ -43,7 +40,6 @@ enum p9_type {
 	P9_TREAD = 116,
 	P9_TWRITE = 118,
 	P9_TCLUNK = 120,
-	P9_TREMOVE = 122,
 };
 
 struct fs_reader {
@@ -74,6 +70,7 @@ uint16_t fs_get16(struct fs_reader *r);
 uint32_t fs_get32(struct fs_reader *r);
 uint64_t fs_get64(struct fs_reader *r);
 struct fs_str fs_get_str(struct fs_reader *r);
+const uint8_t *fs_get_bytes(struct fs_reader *r, size_t n); /* NULL: there are fewer */
 /* True if the message was exactly as long as what was read of it. */
 bool fs_get_done(struct fs_reader *r);
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The launcher. Opens what the run needs, forks the file server and the VMM,
+ * The launcher. Opens what the run needs, in namespaces of its own, gives up
+ * what else it has, forks the file server and the VMM, goes into a cage itself,
  * waits for a result, a signal or the time limit, and says what happened.
- * It never touches the guest's memory or messages: all it gets is one
- * struct vmm_result of fixed size, whose text is printable.
+ * It never touches the guest's memory or messages: all it gets is a
+ * struct vmm_result of fixed size, whose text is printable; and if there is an
+ * overlay to be committed, one before, which says that the program has succeeded:
+ * then it opens the file server's gate.
  *
  * Nothing is left behind: both children are killed and waited for on every way
  * out, and die with the launcher if it is killed itself.
@@ -16,9 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <pwd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,13 +30,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "fs.h"
+#include "fs_confine.h"
 #include "launcher.h"
 #include "program.h"
 #include "report.h"
 #include "request.h"
 #include "view.h"
 #include "vmm.h"
+
+#define NOBODY 65534 /* the kernel's own number for it */
 
 struct run {
 	const struct run_options *options;
@@ -41,7 +49,11 @@ struct run {
 	char *env[POLICY_MAX_ENV + 5];
 	sigset_t signals, old_signals;
 	pid_t vmm, fs;
-	int result, signal_fd;
+	int result, signal_fd, audit;
+	int gate; /* -1: there is nothing to commit */
+	bool opened;
+	uid_t uid; /* of the program in the guest */
+	gid_t gid;
 	uint64_t start_ns;
 };
 
@@ -55,7 +67,77 @@ static uint64_t now_ns(void)
 
 /* ---- before the fork ---- */
 
-static int open_device(const char *path)
+static int confinement_failed(const char *step)
+{
+	say("the confinement cannot be made: %s: %s", step, strerror(errno));
+	return -1;
+}
+
+/* Namespaces, where the host has them for us; if not, says so. */
+static int isolate(const struct run_options *options)
+{
+	enum cage_space space;
+	const char *failed = cage_isolate(&space);
+
+	if (failed)
+		return confinement_failed(failed);
+	if (space == CAGE_FULL)
+		return 0;
+	say("%s: this host gives no user namespace (sysctl user.max_user_namespaces, "
+	    "kernel.unprivileged_userns_clone; a container's rules)%s: left are %sseccomp%s",
+	    options->require_confinement ? "--require-confinement" : "less confinement",
+	    cage_landlock_abi() > 0 ? "" : ", nor has it Landlock",
+	    space == CAGE_NO_USER ? "the other namespaces and " : "",
+	    cage_landlock_abi() > 0 ? " and Landlock"
+	    : space == CAGE_NO_USER ? ""
+				    : ": a guest that took the file server over could change what "
+				      "you can");
+	return options->require_confinement ? -1 : 0;
+}
+
+/*
+ * Root's run goes on as the owner of the working directory; or, if that is root
+ * too, as nobody, unless files of root's are to be made or changed: only root can.
+ */
+static int leave_root(const struct run *r)
+{
+	uid_t uid = NOBODY;
+	gid_t gid = NOBODY;
+	const char *failed;
+	struct stat st;
+
+	if (geteuid())
+		return 0;
+	if (!stat(".", &st) && st.st_uid) {
+		const struct passwd *owner = getpwuid(st.st_uid);
+
+		uid = st.st_uid;
+		gid = owner ? owner->pw_gid : NOBODY;
+	} else if (fs_any_rw(r->view.exports, r->view.nr_exports)) {
+		return 0;
+	}
+	failed = cage_become(uid, gid);
+	return failed ? confinement_failed(failed) : 0;
+}
+
+/* What is read-only is so for the host's kernel too. */
+static int detach_exports(struct run *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->view.nr_exports; i++) {
+		struct fs_export *export = &r->view.exports[i];
+		const char *failed = cage_detach(
+			&export->fd, (export->rw ? 0 : MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID |
+					     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+
+		if (failed)
+			return confinement_failed(failed);
+	}
+	return 0;
+}
+
+int launcher_open_device(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC), version;
 
@@ -69,8 +151,8 @@ static int open_device(const char *path)
 		struct stat st = { 0 };
 
 		stat(path, &st);
-		say("%s: no permission (mode %o, owner uid %u, group gid %u): run as that user, or "
-		    "have the mode changed",
+		say("%s: no permission (mode %o, owner uid %u, group gid %u): become a member of "
+		    "its group, which the udev rule of vmbox makes the group vmbox",
 		    path, st.st_mode & 07777, st.st_uid, st.st_gid);
 		return -1;
 	}
@@ -85,6 +167,81 @@ static int open_device(const char *path)
 		return -1;
 	}
 	return fd;
+}
+
+/* The real path of an open file; false: it has none. */
+static bool real_path(int fd, char path[PATH_MAX])
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, PATH_MAX - 1);
+	path[n < 0 ? 0 : n] = '\0';
+	return path[0] == '/';
+}
+
+/* The audit must be out of the guest's reach. */
+static bool is_safe_audit(const struct run *r, const char *name)
+{
+	char path[PATH_MAX], top[PATH_MAX];
+	struct stat audit, stream;
+	size_t i, n;
+	int fd;
+
+	for (fd = 0; fd <= 2; fd++) {
+		if (fstat(r->audit, &audit) || fstat(fd, &stream) ||
+		    audit.st_dev != stream.st_dev || audit.st_ino != stream.st_ino)
+			continue;
+		say("--audit %s: it is the program's %s, too: give a file of its own", name,
+		    fd == 0   ? "stdin"
+		    : fd == 1 ? "stdout"
+			      : "stderr");
+		return false;
+	}
+	for (i = 0; i < r->view.nr_exports; i++) {
+		const struct fs_export *e = &r->view.exports[i];
+
+		if (!e->rw || !real_path(r->audit, path) || !real_path(e->fd, top))
+			continue;
+		n = strcmp(top, "/") ? strlen(top) : 0;
+		if (strncmp(path, top, n) || (path[n] && path[n] != '/'))
+			continue;
+		say("--audit %s: the guest could change it (%s): give a file outside of what is "
+		    "'rw'",
+		    name, e->rule);
+		return false;
+	}
+	return true;
+}
+
+static int open_audit(struct run *r)
+{
+	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
+	const char *name = r->options->audit;
+	bool made;
+
+	r->audit = -1;
+	if (!name)
+		return 0;
+	r->audit = open(name, flags | O_CREAT | O_EXCL, 0600);
+	made = r->audit >= 0;
+	if (!made && errno == EEXIST)
+		r->audit = open(name, flags);
+	if (r->audit < 0) {
+		say("--audit %s: cannot be opened: %s", name, strerror(errno));
+		return -1;
+	}
+	if (!is_safe_audit(r, name)) {
+		if (made)
+			unlink(name);
+		return -1;
+	}
+	if (ftruncate(r->audit, 0) && errno != EINVAL) { /* a pipe is as good as a file */
+		say("--audit %s: cannot be written: %s", name, strerror(errno));
+		return -1;
+	}
+	return 0;
 }
 
 static int map_file(const char *dir, const char *name, struct blob *blob)
@@ -173,8 +330,8 @@ static int make_request(struct run *r, struct program *program)
 				   .argv = r->options->argv,
 				   .env = r->env,
 				   .view = &r->view,
-				   .uid = getuid(),
-				   .gid = getgid() };
+				   .uid = r->uid,
+				   .gid = r->gid };
 	char cwd[PATH_MAX], error[PATH_MAX + 128];
 
 	if (!r->options->cwd && !getcwd(cwd, sizeof(cwd))) {
@@ -211,41 +368,66 @@ static void fill_standard_descriptors(void)
 
 /* ---- the children ---- */
 
-/* In the child: dies with us; no signal of the terminal's, none of the launcher's mask. */
+/* In the child: no signal of the terminal's, none of the launcher's mask. */
 static pid_t fork_child(struct run *r)
 {
-	pid_t parent = getpid(), child = fork();
+	pid_t child = cage_fork();
 
-	if (child)
-		return child;
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
-		_exit(EXIT_VMBOX_FAILED);
-	setsid();
-	sigprocmask(SIG_SETMASK, &r->old_signals, NULL);
-	return 0;
+	if (!child) {
+		setsid();
+		sigprocmask(SIG_SETMASK, &r->old_signals, NULL);
+	}
+	return child;
+}
+
+static bool any_gated(const struct view *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->nr_exports; i++)
+		if (v->exports[i].gated)
+			return true;
+	return false;
 }
 
 static int start_children(struct run *r)
 {
-	int sock[2], pipe_fds[2];
+	struct fs_config fs = { .exports = r->view.exports,
+				.n = r->view.nr_exports,
+				.audit = r->audit,
+				.gate = -1,
+				.uid = r->uid,
+				.gid = r->gid };
+	int sock[FS_SESSIONS][2], result[2], gate[2] = { -1, -1 }, i, err = 0;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) ||
-	    pipe2(pipe_fds, O_CLOEXEC)) {
+	for (i = 0; i < FS_SESSIONS; i++) {
+		err |= socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock[i]);
+		r->config.fs_sock[i] = sock[i][0];
+		fs.socks[i] = sock[i][1];
+	}
+	err |= socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, result);
+	r->config.commits = any_gated(&r->view);
+	if (r->config.commits)
+		err |= pipe2(gate, O_CLOEXEC | O_NONBLOCK);
+	if (err) {
 		say("no descriptors: %s", strerror(errno));
 		return -1;
 	}
+	fs.gate = gate[0];
+	r->gate = gate[1];
 	r->fs = fork_child(r);
 	if (!r->fs)
-		fs_serve(sock[1], r->view.exports, r->view.nr_exports);
-	close(sock[1]);
-	r->config.fs_sock = sock[0];
-	r->config.result = pipe_fds[1];
+		fs_serve(&fs);
+	r->config.result = result[1];
+	for (i = 0; i < FS_SESSIONS; i++)
+		close(sock[i][1]);
 	r->vmm = r->fs < 0 ? -1 : fork_child(r);
 	if (!r->vmm)
 		vmm_main(&r->config);
-	close(sock[0]);
-	close(pipe_fds[1]);
-	r->result = pipe_fds[0];
+	for (i = 0; i < FS_SESSIONS; i++)
+		close(sock[i][0]);
+	close(result[1]);
+	r->result = result[0];
 	if (r->vmm < 0)
 		say("no process can be started: %s", strerror(errno));
 	return r->vmm < 0 ? -1 : 0;
@@ -264,17 +446,17 @@ static int reap(pid_t child)
 	return status;
 }
 
-/* The wait status of @child, which is lost: it gets a second to end by itself; -1: it did not. */
+/* The wait status of @child, which has a second to end by itself; -1: it did not. */
 static int collect(pid_t *child)
 {
 	pid_t pid = *child;
 	int status, i;
 
 	*child = 0;
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 1000; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return status;
-		usleep(10000);
+		usleep(1000);
 	}
 	reap(pid);
 	return -1;
@@ -301,7 +483,7 @@ enum outcome {
 };
 
 /* Never waits for the VMM alone: signals and the time limit hold whatever it does. */
-static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *code)
+static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *code)
 {
 	struct pollfd fds[] = { { .fd = r->result, .events = POLLIN },
 				{ .fd = r->signal_fd, .events = POLLIN } };
@@ -339,29 +521,110 @@ static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *cod
 	return HAVE_RESULT;
 }
 
-static int supervise(struct run *r)
+/*
+ * The guest says that the program has succeeded, and its output is out: it may make
+ * the changes. Once: what comes next is the end. False if that cannot be told.
+ */
+static bool open_gate(struct run *r)
 {
-	uint64_t vmm_start = now_ns();
-	struct vmm_result res;
-	int code;
+	r->opened = write(r->gate, "", 1) == 1;
+	return r->opened && write(r->result, "", 1) == 1;
+}
 
-	/* Only the VMM holds the program's streams now: one that it closes is closed. */
-	close(0);
-	close(1);
-	switch (wait_for_end(r, &res, &code)) {
+static bool may_commit(const struct run *r, const struct vmm_result *res)
+{
+	const int *lost = res->stream_error;
+
+	return r->gate >= 0 && !lost[0] && !lost[1] && !lost[2];
+}
+
+static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *code)
+{
+	enum outcome outcome = wait_for_result(r, res, code);
+
+	if (outcome != HAVE_RESULT || res->reason != VMM_WANTS_COMMIT)
+		return outcome;
+	if (may_commit(r, res))
+		return open_gate(r) ? wait_for_result(r, res, code) : VMM_GONE;
+	res->reason = VMM_PROGRAM_ENDED; /* but some of its output is lost */
+	return HAVE_RESULT;
+}
+
+/* What became of the changes: if they may be there, success and nothing else is said of the run. */
+static int finish_commit(const struct run *r, enum outcome outcome, const struct vmm_result *res,
+			 int code)
+{
+	if (r->gate < 0 || (r->opened && outcome == HAVE_RESULT && report_is_success(res)))
+		return code;
+	report_not_committed(r->opened);
+	return r->opened && outcome != ENDED_HERE ? EXIT_VMBOX_FAILED : code;
+}
+
+static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_result *res,
+			  int code)
+{
+	int status;
+
+	switch (outcome) {
 	case HAVE_RESULT:
-		report_sanitize(&res);
-		if (r->options->verbose)
-			report_times(&res, vmm_start - r->start_ns, now_ns() - r->start_ns);
-		if (res.reason == VMM_LOST_FS)
+		/* One that goes on after its result, and then tries what it may not, lied. */
+		status = collect(&r->vmm);
+		if (status != -1 && WIFSIGNALED(status))
+			return report_lost("VMM", status);
+		if (res->reason == VMM_LOST_FS)
 			return report_lost("file server", collect(&r->fs));
-		return report_result(r->options, &res);
+		return report_result(r->options, res);
 	case VMM_GONE:
 		return report_lost("VMM", collect(&r->vmm));
 	case ENDED_HERE:
 		break;
 	}
 	return code;
+}
+
+static int supervise(struct run *r)
+{
+	uint64_t vmm_start = now_ns();
+	struct vmm_result res;
+	enum outcome outcome;
+	const char *failed;
+	int code = 0;
+
+	/* Only the VMM holds the program's streams now: one that it closes is closed. */
+	close(0);
+	close(1);
+	failed = confine_launcher(r->vmm, r->fs, r->result, r->signal_fd, r->gate);
+	if (failed) {
+		confinement_failed(failed);
+		return EXIT_VMBOX_FAILED;
+	}
+	outcome = wait_for_end(r, &res, &code);
+	if (outcome == HAVE_RESULT) {
+		report_sanitize(&res);
+		if (r->options->verbose)
+			report_times(&res, vmm_start - r->start_ns, now_ns() - r->start_ns);
+	}
+	code = report_outcome(r, outcome, &res, code);
+	return finish_commit(r, outcome, &res, code);
+}
+
+/* The streams have ended: the file server says what is left to say. The exit status. */
+static int finish_fs(struct run *r, int code)
+{
+	int status;
+
+	if (r->fs <= 0)
+		return code;
+	status = collect(&r->fs);
+	if (status == -1 && r->audit >= 0)
+		say("--audit %s: its end is missing: the file server was at work on the guest's "
+		    "last request for a second, and was ended",
+		    r->options->audit);
+	if (status == -1)
+		return r->audit >= 0 ? EXIT_VMBOX_FAILED : code;
+	if (WIFSIGNALED(status))
+		return report_lost("file server", status);
+	return WEXITSTATUS(status) == FS_AUDIT_FAILED ? EXIT_VMBOX_FAILED : code;
 }
 
 static void block_signals(struct run *r)
@@ -386,20 +649,24 @@ int launcher_run(const struct run_options *options)
 	fill_standard_descriptors();
 	r.options = options;
 	r.start_ns = now_ns();
+	r.uid = getuid();
+	r.gid = getgid();
 	r.config.memory = options->memory;
 	r.config.verbose = options->verbose;
+	if (isolate(options))
+		return EXIT_VMBOX_FAILED;
 	code = program_find(options->argv[0], &program, error, sizeof(error));
 	if (code) {
 		say("%s", error);
 		return code;
 	}
-	r.config.device = open_device(options->device);
+	r.config.device = launcher_open_device(options->device);
 	if (r.config.device < 0 || map_file(options->guest_dir, "vmlinux", &r.config.kernel) ||
-	    map_file(options->guest_dir, "initrd", &r.config.initrd) || make_request(&r, &program))
+	    map_file(options->guest_dir, "initrd", &r.config.initrd) ||
+	    make_request(&r, &program) || open_audit(&r) || detach_exports(&r) || leave_root(&r))
 		return EXIT_VMBOX_FAILED;
 	block_signals(&r);
 	code = start_children(&r) ? EXIT_VMBOX_FAILED : supervise(&r);
 	reap(r.vmm);
-	reap(r.fs);
-	return code;
+	return finish_fs(&r, code);
 }

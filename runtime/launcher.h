@@ -15,12 +15,16 @@
 struct run_options {
 	const char *device, *guest_dir;
 	const char *cwd;     /* NULL: the caller's */
+	const char *audit;   /* a file; NULL: none */
 	uint64_t memory;     /* bytes */
 	uint64_t timeout_ns; /* 0: none */
-	bool verbose;
+	bool verbose, require_confinement;
 	const struct policy *policy; /* valid, and one that run can enforce */
 	char **argv;		     /* the program and its arguments */
 };
+
+/* A descriptor, or -1 when it has been said why not. */
+int launcher_open_device(const char *path);
 
 /* The exit status of vmbox. */
 int launcher_run(const struct run_options *options);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "launcher.h"
+#include "links.h"
 #include "load.h"
 #include "report.h"
 
@@ -98,32 +99,26 @@ static int read_profile(struct policy *policy, const char *name, const char *cwd
 	return err ? EXIT_BAD_POLICY : 0;
 }
 
-/* Without its last component; what relative paths in it are relative to. */
-static const char *directory_of(const char *file, const char *cwd, char base[PATH_MAX])
+/*
+ * What relative paths in it are relative to: where it is, whatever links led there,
+ * as the working directory is.
+ */
+static bool find_directory(const char *file, char base[PATH_MAX])
 {
-	const char *problem = policy_normalize(file, cwd, base);
+	const char *slash = strrchr(file, '/');
+	char dir[PATH_MAX];
 
-	if (!problem) {
-		char *slash = strrchr(base, '/');
-
-		slash[slash == base] = '\0';
-	}
-	return problem;
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - file + 1) : 1, slash ? file : ".");
+	return realpath(dir, base);
 }
 
-static int read_file(struct policy *policy, const char *file, const char *cwd)
+static int read_file(struct policy *policy, const char *file)
 {
 	static struct policy_error error;
 	char base[PATH_MAX];
-	const char *problem = directory_of(file, cwd, base);
-	int fd, err;
+	int fd = open(file, O_RDONLY | O_CLOEXEC), err;
 
-	if (problem) {
-		say("--policy %s: the path %s", file, problem);
-		return EXIT_VMBOX_FAILED;
-	}
-	fd = open(file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
+	if (fd < 0 || !find_directory(file, base)) {
 		say("%s: the policy cannot be opened: %s", file, strerror(errno));
 		return EXIT_VMBOX_FAILED;
 	}
@@ -138,7 +133,7 @@ static int read_one(struct policy *policy, const char *name, const char *cwd)
 {
 	bool is_profile = *name && !strpbrk(name, "/.");
 
-	return is_profile ? read_profile(policy, name, cwd) : read_file(policy, name, cwd);
+	return is_profile ? read_profile(policy, name, cwd) : read_file(policy, name);
 }
 
 int policy_load(const struct policy_args *args, struct policy **policy)
@@ -162,7 +157,8 @@ int policy_load(const struct policy_args *args, struct policy **policy)
 	for (i = 0; !code && i < args->nr_options; i++)
 		if (policy_option(p, args->options[i].name, args->options[i].value, cwd, &error))
 			code = EXIT_BAD_POLICY;
-	if (!code && policy_validate(p, &error))
+	if (!code &&
+	    (links_resolve(p, &error) || policy_validate(p, &error) || links_check(p, &error)))
 		code = EXIT_BAD_POLICY;
 	if (code == EXIT_BAD_POLICY && *error.text)
 		say("%s", error.text);
@@ -175,42 +171,18 @@ int policy_load(const struct policy_args *args, struct policy **policy)
 
 /* ---- what cannot be enforced yet ---- */
 
-/* The place that shows the directory which @at is in. */
-static const struct policy_place *place_above(const struct policy *policy, const char *at)
-{
-	char dir[PATH_MAX];
-
-	snprintf(dir, sizeof(dir), "%s", at);
-	*(strrchr(dir, '/') + !strrchr(dir + 1, '/')) = '\0';
-	return strcmp(dir, at) ? policy_decide(policy, dir) : NULL;
-}
-
-/* Why the file server and the guest cannot do what a place asks for; NULL: they can. */
-static const char *place_problem(const struct policy *policy, const struct policy_place *place)
+/* Why the guest cannot be given what a place asks for; NULL: it can. */
+static const char *place_problem(const struct policy_place *place)
 {
 	/* What guest-init makes itself. */
 	static const char *const taken[] = {
 		"/",	       "/etc",	     "/etc/hostname", "/etc/hosts",
 		"/etc/passwd", "/etc/group", "/etc/mtab",     "/etc/nsswitch.conf"
 	};
-	const struct policy_place *above = place_above(policy, place->at);
-	bool is_inside = above && above->rule->access != POLICY_DENY;
-	char host[PATH_MAX];
 	size_t i;
 
-	switch (place->rule->access) {
-	case POLICY_DENY:
-		return is_inside ? "'deny' inside of what another rule shows" : NULL;
-	case POLICY_OVERLAY:
-		return "access 'overlay'";
-	case POLICY_RW:
-		return "access 'rw'";
-	case POLICY_RO:
-		break;
-	}
-	if (is_inside &&
-	    (policy_host_path(above, place->at, host) || strcmp(host, place->rule->path)))
-		return "a place inside of what another rule shows";
+	if (place->rule->access == POLICY_DENY)
+		return NULL;
 	for (i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (!strcmp(place->at, taken[i]))
 			return "a place that the guest makes itself";
@@ -227,7 +199,7 @@ bool policy_refuse(const struct policy *policy)
 	size_t i;
 
 	for (i = 0; i < policy->nr_places; i++) {
-		problem = place_problem(policy, &policy->places[i]);
+		problem = place_problem(&policy->places[i]);
 		if (!problem)
 			continue;
 		policy_origin_text(&policy->places[i].rule->origin, origin);

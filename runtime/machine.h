@@ -20,11 +20,12 @@
 /* Moves bytes between one ring and one descriptor, in a thread of its own. */
 struct pump {
 	struct machine *machine; /* (c) */
-	struct ring ring;	 /* its thread only, but for what pump_wake() looks at */
+	struct ring ring;	 /* its thread's, but while it waits */
 	int fd;			 /* (c) */
 	bool is_fs;		 /* (c) the end of fd is the end of the VM */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
+	bool waiting;	  /* [lock] for the guest's doorbell */
 	bool woken;	  /* [lock] */
 	bool finished;	  /* [lock] nothing will be moved any more */
 	uint32_t moved;	  /* [lock] our counter, as far as bytes are out */
@@ -37,6 +38,8 @@ enum {
 	PUMP_STDERR,
 	PUMP_FS_IN, /* from the server to the guest */
 	PUMP_FS_OUT,
+	PUMP_RW_IN, /* the same, for what is not cached */
+	PUMP_RW_OUT,
 	NR_PUMPS
 };
 
@@ -50,7 +53,7 @@ struct machine {
 	pthread_mutex_t lock;
 	pthread_cond_t irq_cond; /* with lock: an interrupt is pending */
 	struct pic pic;		 /* [m] */
-	pthread_t vcpu_thread;	 /* (c) */
+	pid_t pid, vcpu_tid;	 /* (c) */
 	bool in_run;		 /* [m] the vCPU is in, or about to enter, KVM_RUN */
 
 	struct pit pit; /* {v} */
@@ -60,11 +63,12 @@ struct machine {
 	char tail[VMM_CONSOLE_TAIL]; /* {v} circular */
 	size_t tail_pos;	     /* {v} bytes ever */
 
-	struct ring control_in, control_out; /* control thread only */
+	struct ring control_in, control_out; /* its thread's, but while it waits */
 	pthread_mutex_t control_lock;
 	pthread_cond_t control_cond;
-	bool control_woken;	 /* [control_lock] */
-	atomic_bool powered_off; /* no STATUS comes any more */
+	struct ring *control_waits; /* [control_lock] NULL: its thread is busy */
+	bool control_woken;	    /* [control_lock] */
+	atomic_bool powered_off;    /* no STATUS comes any more */
 	atomic_uint_fast64_t entered_ns, ready_ns;
 
 	struct pump pumps[NR_PUMPS];
@@ -74,7 +78,9 @@ uint64_t machine_now(const struct machine *m);
 void machine_raise(struct machine *m, unsigned int irq);
 _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 			   const struct pvio_status *status, const char *text);
+void machine_ask_commit(struct machine *m);
 void machine_take_console(struct machine *m);
+void machine_console_tail(const struct machine *m, char to[VMM_CONSOLE_TAIL + 1]);
 
 void pump_init(struct machine *m, unsigned int i, int fd, unsigned int channel,
 	       unsigned int direction);

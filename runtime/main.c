@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vmbox: the command line. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "launcher.h"
 #include "load.h"
 #include "report.h"
+#include "selftest.h"
 
 #define MEMORY_STEP (2ULL << 20)
 
@@ -15,14 +18,16 @@ static const char usage_text[] =
 	"usage: vmbox run [OPTION...] [--] PROGRAM [ARG...]\n"
 	"       vmbox check POLICY                     is it valid?\n"
 	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
+	"       vmbox selftest [OPTION...]             does the driver work on this machine?\n"
 	"       vmbox version\n"
 	"Runs one program inside a throw-away virtual machine, with your standard streams.\n"
 	"\n"
 	"What the guest may have (docs/policy.md); options go over what files say:\n"
 	"  --policy POLICY   a policy file, or a profile: default, strict, ci, build (default)\n"
 	"  --ro PATH[:AT]    the guest can read PATH of the host, at AT\n"
-	"  --overlay PATH[:AT]  and change its own copy; then --on-exit discard|diff|commit,\n"
-	"                    --quota SIZE\n"
+	"  --overlay PATH[:AT]  and change its own copy; then --quota SIZE, --on-exit\n"
+	"                    discard|diff|commit: throw its changes away, list them on stderr,\n"
+	"                    or make them to the host's files if it ends with status 0\n"
 	"  --rw PATH[:AT]    and change the host's; then --quota SIZE\n"
 	"  --deny PATH       it cannot, whatever else is said of what PATH is in\n"
 	"  --env NAME[=VAL]  set a variable, or pass it on; may be given again\n"
@@ -31,13 +36,22 @@ static const char usage_text[] =
 	"  --cpu TIME  --pids N  --files N  --file-size SIZE  --stdout SIZE   other limits\n"
 	"  --net none  --clock real\n"
 	"  --print-policy    do not run: write all that as a policy file\n"
-	"Only read-only paths, wall and memory can be enforced yet; run refuses the others.\n"
+	"Of limits, only wall and memory can be enforced yet; run refuses the others.\n"
 	"\n"
+	"  --audit FILE      write what the guest changes and is refused to FILE, as JSON lines\n"
 	"  --cwd DIR         working directory in the guest (the same path as here)\n"
+	"  --require-confinement  do not run where the host has no user namespaces for vmbox\n"
 	"  --verbose         guest kernel messages and timing on stderr\n"
 	"  --device PATH     /dev/vmbox, or another device of the KVM API (/dev/vmbox)\n"
 	"  --guest-dir DIR   where vmlinux and initrd are ($VMBOX_GUEST_DIR, or " VMBOX_GUEST_DIR
 	")\n"
+	"\n"
+	"selftest runs the driver's tests, a minute or so, and prints a report, for bug reports "
+	"too:\n"
+	"  --thorough        every access right in every paging mode; takes longer\n"
+	"  --seed N          of what is random, as a report names it\n"
+	"  --tests DIR       where the tests are (those of the build, or " VMBOX_SELFTEST_DIR ")\n"
+	"  --device, --verbose  as above; verbose: all that the tests write\n"
 	"\n"
 	"The guest always sees the program's own file, read-only. What else it has is its own\n"
 	"and gone when it ends. There is no network.\n"
@@ -45,7 +59,8 @@ static const char usage_text[] =
 	"Exit status: the program's; 128+N if signal N ended it, or you sent N to vmbox;\n"
 	"  122 killed because the guest was out of memory   124 time limit\n"
 	"  125 vmbox itself failed   126 PROGRAM cannot be executed   127 not found\n"
-	"  of check and explain: 1 the policy is not valid\n";
+	"  of check and explain: 1 the policy is not valid\n"
+	"  of selftest: 0 nothing failed, but tests may have been skipped   1 a test failed\n";
 
 static int bad_usage(const char *what, const char *value, const char *fix)
 {
@@ -66,7 +81,9 @@ enum {
 	POLICY_KEY, /* an option of the policy library's */
 	POLICY_FILE,
 	PRINT_POLICY,
+	AUDIT,
 	CWD,
+	REQUIRE_CONFINEMENT,
 	VERBOSE,
 	DEVICE,
 	GUEST_DIR,
@@ -80,7 +97,9 @@ static const struct option *all_options(bool is_run)
 		{ "help", no_argument, NULL, HELP },
 		{ "policy", required_argument, NULL, POLICY_FILE },
 		{ "print-policy", no_argument, NULL, PRINT_POLICY },
+		{ "audit", required_argument, NULL, AUDIT },
 		{ "cwd", required_argument, NULL, CWD },
+		{ "require-confinement", no_argument, NULL, REQUIRE_CONFINEMENT },
 		{ "verbose", no_argument, NULL, VERBOSE },
 		{ "device", required_argument, NULL, DEVICE },
 		{ "guest-dir", required_argument, NULL, GUEST_DIR },
@@ -131,8 +150,14 @@ static int take_options(int argc, char **argv, bool is_run, struct policy_args *
 		case PRINT_POLICY:
 			*print = true;
 			break;
+		case AUDIT:
+			o->audit = optarg;
+			break;
 		case CWD:
 			err = set_cwd(o, optarg);
+			break;
+		case REQUIRE_CONFINEMENT:
+			o->require_confinement = true;
 			break;
 		case VERBOSE:
 			o->verbose = true;
@@ -170,7 +195,10 @@ static int print_policy(const struct policy *policy)
 {
 	if (!policy_print(policy, stdout))
 		return 0;
-	say("--print-policy: the output cannot be written");
+	say("--print-policy: %s",
+	    errno == EFBIG
+		    ? "it would be longer than a policy file may be (64 KiB): use fewer rules"
+		    : "the output cannot be written");
 	return EXIT_VMBOX_FAILED;
 }
 
@@ -235,6 +263,55 @@ static int explain(int argc, char **argv)
 	return err;
 }
 
+static int selftest(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "tests", required_argument, NULL, 't' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "thorough", no_argument, NULL, 'T' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "device", required_argument, NULL, 'd' },
+		{ 0 },
+	};
+	struct selftest_options o = { .device = "/dev/vmbox", .seed = time(NULL) | 1 };
+	char *end;
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+		switch (c) {
+		case 't':
+			o.tests = optarg;
+			break;
+		case 's':
+			o.seed = strtoul(optarg, &end, 10);
+			if (*end || !o.seed)
+				return bad_usage("--seed", optarg, "give a number from 1 up");
+			break;
+		case 'T':
+			o.thorough = true;
+			break;
+		case 'v':
+			o.verbose = true;
+			break;
+		case 'd':
+			o.device = optarg;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return 0;
+		case ':':
+			return bad_usage(argv[optind - 1], NULL, "needs a value");
+		default:
+			return bad_usage(argv[optind - 1], NULL, "unknown option");
+		}
+	}
+	if (optind != argc)
+		return bad_usage("selftest", argv[optind], "takes options only");
+	return selftest_run(&o);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "run"))
@@ -243,6 +320,8 @@ int main(int argc, char **argv)
 		return check(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "explain"))
 		return explain(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "selftest"))
+		return selftest(argc - 1, argv + 1);
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
 		fputs(usage_text, stdout);
 		return 0;
@@ -252,5 +331,5 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL,
-			 "the command is: vmbox run PROGRAM, or check or explain");
+			 "the command is: vmbox run PROGRAM, or check, explain or selftest");
 }

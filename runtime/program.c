@@ -101,7 +101,7 @@ static int interpreter_is_missing(const unsigned char *head, size_t n, char *int
 static int look_into(struct program *p, char *error, size_t size)
 {
 	unsigned char head[512];
-	char interpreter[256];
+	char interpreter[256], same[32]; /* the file that was found, whatever has its name by now */
 	const char *why;
 	struct stat st;
 	ssize_t n;
@@ -111,11 +111,12 @@ static int look_into(struct program *p, char *error, size_t size)
 		snprintf(error, size, "%s: is not a file that can be run", p->path);
 		return EXIT_CANNOT_EXECUTE;
 	}
-	if (access(p->path, X_OK)) {
+	snprintf(same, sizeof(same), "/proc/self/fd/%d", p->fd);
+	if (access(same, X_OK)) {
 		snprintf(error, size, "%s: is not executable: chmod +x it", p->path);
 		return EXIT_CANNOT_EXECUTE;
 	}
-	fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	fd = open(same, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0) {
 		snprintf(error, size, "%s: cannot be read: %s; the guest needs to read it", p->path,
 			 strerror(errno));

@@ -20,27 +20,30 @@ void pump_init(struct machine *m, unsigned int i, int fd, unsigned int channel,
 
 	p->machine = m;
 	p->fd = fd;
-	p->is_fs = channel == PVIO_CH_9P;
+	p->is_fs = channel == PVIO_CH_9P || channel == PVIO_CH_9P_RW;
 	ring_init(&p->ring, m->region, channel, direction);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
 }
 
-/* The guest's doorbell: look at the ring again. */
+/* The guest's doorbell, which is that of all rings: who waits for another one sleeps on. */
 void pump_wake(struct pump *p)
 {
 	pthread_mutex_lock(&p->lock);
-	p->woken = true;
-	pthread_cond_broadcast(&p->cond);
+	if (!p->waiting || ring_moved(&p->ring)) {
+		p->woken = true;
+		pthread_cond_broadcast(&p->cond);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 
 static void wait_for_guest(struct pump *p)
 {
 	pthread_mutex_lock(&p->lock);
+	p->waiting = true;
 	while (!p->woken)
 		pthread_cond_wait(&p->cond, &p->lock);
-	p->woken = false;
+	p->waiting = p->woken = false;
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -9,22 +9,28 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "program.h"
 #include "report.h"
 #include "request.h"
 
+/* One write(), and no more: the launcher's filter does not allow what dprintf() does beside it. */
 void say(const char *fmt, ...)
 {
-	char line[4096];
+	char line[4096] = "vmbox: ";
+	size_t n = strlen(line);
 	va_list args;
-	size_t n;
+	ssize_t done;
 
 	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
+	vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
 	va_end(args);
 	n = strlen(line);
-	dprintf(2, "vmbox: %s%s", line, n && line[n - 1] == '\n' ? "" : "\n");
+	if (line[n - 1] != '\n')
+		line[n++] = '\n';
+	done = write(2, line, n);
+	(void)done; /* nobody to tell */
 }
 
 /* How a process of ours ended that should not have; -1: it had to be ended. */
@@ -70,6 +76,9 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 		if ((s->flags & PVIO_STATUS_OOM) && s->value == SIGKILL)
 			return EXIT_OUT_OF_MEMORY;
 		return 128 + s->value;
+	case PVIO_CHANGES_FAILED:
+		say("%s%s%s", res->text, s->value ? ": " : "", s->value ? strerror(s->value) : "");
+		return EXIT_VMBOX_FAILED;
 	case PVIO_EXEC_FAILED:
 		if (s->value == ENOENT)
 			say("%s: cannot be executed in the guest: its interpreter or loader is not "
@@ -115,6 +124,13 @@ static bool console_says_no_memory(const struct vmm_result *res)
 	       strstr(res->console, "deadlocked on memory");
 }
 
+void report_busy(const char *device)
+{
+	say("%s: the CPU's virtualization is in use by another hypervisor: end its virtual "
+	    "machines or unload it (sudo modprobe -r kvm_amd kvm_intel)",
+	    device);
+}
+
 static int report_end(const struct run_options *o, const struct vmm_result *res)
 {
 	switch (res->reason) {
@@ -124,9 +140,7 @@ static int report_end(const struct run_options *o, const struct vmm_result *res)
 		say("the virtual machine cannot be made: %s", res->text);
 		break;
 	case VMM_DEVICE_BUSY:
-		say("%s: the CPU's virtualization is in use by another hypervisor: end its virtual "
-		    "machines or unload it (sudo modprobe -r kvm_amd)",
-		    o->device);
+		report_busy(o->device);
 		break;
 	case VMM_GUEST_PANIC:
 		if (console_says_no_memory(res))
@@ -162,6 +176,20 @@ int report_result(const struct run_options *o, const struct vmm_result *res)
 		code = EXIT_VMBOX_FAILED;
 	}
 	return code;
+}
+
+bool report_is_success(const struct vmm_result *res)
+{
+	return res->reason == VMM_PROGRAM_ENDED && res->status.kind == PVIO_EXITED &&
+	       !res->status.value;
+}
+
+void report_not_committed(bool may_be_in_part)
+{
+	if (may_be_in_part)
+		say("the commit was not finished: part of the changes may be in the host's files");
+	else
+		say("nothing was committed: the program has to end by itself, with status 0");
 }
 
 void report_times(const struct vmm_result *res, uint64_t before_ns, uint64_t total_ns)

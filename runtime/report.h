@@ -18,6 +18,13 @@ void report_sanitize(struct vmm_result *res);
 int report_result(const struct run_options *options, const struct vmm_result *res);
 int report_lost(const char *process, int status);
 
+bool report_is_success(const struct vmm_result *res);
+/* What became of the overlays to be committed, where it was not all. */
+void report_not_committed(bool may_be_in_part);
+
+/* KVM_CREATE_VM gave EBUSY. */
+void report_busy(const char *device);
+
 /* @before_ns: until the VMM started; @total_ns: until now. */
 void report_times(const struct vmm_result *res, uint64_t before_ns, uint64_t total_ns);
 

@@ -123,6 +123,7 @@ static bool take_status(struct control_parser *p, const struct pvio_msg *head)
 		return p->status.value >= 1 && p->status.value <= 64;
 	case PVIO_EXEC_FAILED:
 	case PVIO_SETUP_FAILED:
+	case PVIO_CHANGES_FAILED:
 		return p->status.value <= 4095;
 	}
 	return false;
@@ -132,6 +133,7 @@ static bool length_is_right(const struct pvio_msg *head)
 {
 	switch (head->type) {
 	case PVIO_MSG_READY:
+	case PVIO_MSG_COMMIT:
 		return !head->len;
 	case PVIO_MSG_STATUS:
 		return head->len >= sizeof(struct pvio_status) &&
@@ -140,10 +142,21 @@ static bool length_is_right(const struct pvio_msg *head)
 	return false;
 }
 
+static bool is_in_turn(const struct control_parser *p, const struct pvio_msg *head)
+{
+	switch (head->type) {
+	case PVIO_MSG_READY:
+		return !p->ready;
+	case PVIO_MSG_COMMIT:
+		return p->ready && !p->asked;
+	}
+	return p->ready;
+}
+
 /**
  * control_feed - take bytes of the guest's half of the control channel
  *
- * READY once, then STATUS once, nothing else. False ends the VM.
+ * READY once, perhaps COMMIT once, then STATUS once, nothing else. False ends the VM.
  */
 bool control_feed(struct control_parser *p, const uint8_t *bytes, size_t n)
 {
@@ -156,14 +169,14 @@ bool control_feed(struct control_parser *p, const uint8_t *bytes, size_t n)
 		if (p->fill < sizeof(head))
 			continue;
 		memcpy(&head, p->buffer, sizeof(head));
-		if (!length_is_right(&head) || (head.type == PVIO_MSG_READY) == p->ready)
+		if (!length_is_right(&head) || !is_in_turn(p, &head))
 			return false;
 		if (p->fill < sizeof(head) + head.len)
 			continue;
-		if (head.type == PVIO_MSG_READY)
-			p->ready = true;
-		else if (!take_status(p, &head))
+		if (head.type == PVIO_MSG_STATUS && !take_status(p, &head))
 			return false;
+		p->ready |= head.type == PVIO_MSG_READY;
+		p->asked |= head.type == PVIO_MSG_COMMIT;
 		p->fill = 0;
 	}
 	return true;

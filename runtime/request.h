@@ -26,7 +26,7 @@ void request_set_time(uint8_t *message);
 struct control_parser {
 	uint8_t buffer[sizeof(struct pvio_msg) + sizeof(struct pvio_status) + PVIO_STATUS_TEXT_MAX];
 	size_t fill;
-	bool ready, finished;		     /* messages seen */
+	bool ready, asked, finished;	     /* messages seen: READY, COMMIT, STATUS */
 	struct pvio_status status;	     /* valid if finished */
 	char text[PVIO_STATUS_TEXT_MAX + 1]; /* printable ASCII */
 };

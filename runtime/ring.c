@@ -76,6 +76,15 @@ enum ring_state ring_peek(struct ring *r, uint8_t **span, size_t *len)
 	return state;
 }
 
+/* Would ring_peek() say anything but RING_EMPTY? Asks the guest for nothing. */
+bool ring_moved(struct ring *r)
+{
+	uint8_t *span;
+	size_t len;
+
+	return look(r, &span, &len) != RING_EMPTY;
+}
+
 /* Says that @n bytes of the span are taken or filled. True: ring the guest's doorbell. */
 bool ring_advance(struct ring *r, size_t n)
 {

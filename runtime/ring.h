@@ -26,6 +26,7 @@ enum ring_state {
 
 void ring_init(struct ring *r, void *region, unsigned int channel, unsigned int direction);
 enum ring_state ring_peek(struct ring *r, uint8_t **span, size_t *len);
+bool ring_moved(struct ring *r);
 bool ring_advance(struct ring *r, size_t n);
 bool ring_close(struct ring *r);
 

@@ -40,7 +40,7 @@ void machine_raise(struct machine *m, unsigned int irq)
 	pic_raise(&m->pic, irq);
 	if (pic_pending(&m->pic)) {
 		if (m->in_run)
-			pthread_kill(m->vcpu_thread, SIGUSR1);
+			tgkill(m->pid, m->vcpu_tid, SIGUSR1);
 		pthread_cond_signal(&m->irq_cond);
 	}
 	pthread_mutex_unlock(&m->lock);

@@ -1,124 +1,342 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's view of the host: the places of the policy and the program, all
- * read-only so far. Links such as /bin -> usr/bin are made again in the guest.
- * Owns the export descriptors.
+ * The guest's view of the host: the places of the policy and the program. Owns the
+ * export descriptors.
+ *
+ * Each place is an export with one kind of access, and a mount in the guest. What
+ * is inside of an export but another rule's is cut out of it: hidden where it is
+ * denied, else seen and no more, so that something can be mounted there. So the
+ * file server, which does not trust the guest's mounts, needs to know of one
+ * access and a list of names for an export, and nothing of the policy. A place
+ * that changes nothing for its files is no export of its own.
+ *
+ * A place that is a link, such as /bin -> usr/bin, is made again in the guest. No
+ * other link is followed: the rules' paths are real ones (links.c), and who puts a
+ * link into one meanwhile gets an error.
+ *
+ * After a failure there is nothing to be run: descriptors are left to the exit.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "view.h"
 
-static struct view_mount *add_mount(struct view *v, const char *at, unsigned int kind)
-{
-	struct view_mount *m;
+struct maker {
+	struct view *v;
+	const struct policy *policy;
+	char *error;
+	size_t error_size;
+};
 
-	if (v->nr_mounts == PVIO_MAX_MOUNTS)
-		return NULL;
-	m = &v->mounts[v->nr_mounts++];
-	memset(m, 0, sizeof(*m));
-	m->mount.kind = kind;
-	snprintf(m->at, sizeof(m->at), "%s", at);
-	return m;
+__attribute__((format(printf, 2, 3))) static int fail(struct maker *m, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(m->error, m->error_size, fmt, ap);
+	va_end(ap);
+	return -1;
 }
 
-static int add_export(struct view *v, const char *at, int fd, unsigned int kind)
+static int fail_rule(struct maker *m, const struct policy_place *place, const char *what)
 {
-	struct view_mount *m = add_mount(v, at, kind);
+	char origin[POLICY_ORIGIN_MAX];
 
-	if (!m) {
-		close(fd);
-		return -1;
+	policy_origin_text(&place->rule->origin, origin);
+	return fail(m, "%s: %s: %s", origin, place->at, what);
+}
+
+static const char *origin_of(const struct policy_place *place)
+{
+	char text[POLICY_ORIGIN_MAX];
+
+	policy_origin_text(&place->rule->origin, text);
+	return strdup(text);
+}
+
+static struct view_mount *add_mount(struct maker *m, const char *at, unsigned int kind)
+{
+	struct view_mount *mount;
+
+	if (m->v->nr_mounts == PVIO_MAX_MOUNTS) {
+		fail(m, "the view of the host has too many paths: at most %d: use fewer rules",
+		     PVIO_MAX_MOUNTS);
+		return NULL;
 	}
-	m->mount.export = v->nr_exports;
-	v->exports[v->nr_exports++].fd = fd;
+	mount = &m->v->mounts[m->v->nr_mounts++];
+	memset(mount, 0, sizeof(*mount));
+	mount->mount.kind = kind;
+	snprintf(mount->at, sizeof(mount->at), "%s", at);
+	return mount;
+}
+
+/* A read-only export without a quota, and its mount. Consumes @fd. */
+static struct fs_export *add_export(struct maker *m, const char *at, int fd, unsigned int kind)
+{
+	struct view_mount *mount = add_mount(m, at, kind);
+	struct fs_export *export;
+
+	if (!mount) {
+		close(fd);
+		return NULL;
+	}
+	mount->mount.export = m->v->nr_exports;
+	export = &m->v->exports[m->v->nr_exports++];
+	*export = (struct fs_export){ .fd = fd, .quota = UINT64_MAX, .at = mount->at };
+	return export;
+}
+
+/* Not by way of a link, but @path itself may be one. */
+static int open_path(int dir, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
+				.resolve = RESOLVE_NO_SYMLINKS };
+
+	return syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* What @place is called in the export that shows what is around it. */
+static const char *name_in(const struct fs_export *export, const struct policy_place *place)
+{
+	return place->at + strlen(export->at) + 1;
+}
+
+static bool is_by_link(int dir, const char *path)
+{
+	int fd = open_path(dir, path);
+
+	if (fd < 0)
+		return errno == ELOOP;
+	close(fd);
+	return false;
+}
+
+/* Cuts @place out of the export that shows what is around it. */
+static int add_cut(struct maker *m, struct fs_export *export, const struct policy_place *place)
+{
+	const char *path = name_in(export, place);
+	struct fs_cut *cuts = reallocarray(export->cuts, export->nr_cuts + 1, sizeof(*cuts));
+
+	if (!cuts)
+		return fail(m, "out of memory");
+	export->cuts = cuts;
+	if (is_by_link(export->fd, path))
+		return fail_rule(m, place,
+				 "a symbolic link leads there, and the rule would not hold for "
+				 "where it leads to: name the real path");
+	cuts[export->nr_cuts++] = (struct fs_cut){ .path = path,
+						   .rule = origin_of(place),
+						   .deny = place->rule->access == POLICY_DENY };
 	return 0;
 }
 
-/* A path that need not exist: what the host does not have, the guest does not have either. */
-static int add_path(struct view *v, const char *path, const char *at)
+/* The place around @place that is not denied; NULL: none. */
+static const struct policy_place *shown_above(struct maker *m, const struct policy_place *place)
 {
-	struct view_mount *m;
+	do
+		place = policy_above(m->policy, place);
+	while (place && place->rule->access == POLICY_DENY);
+	return place;
+}
+
+static struct fs_export **export_of(struct maker *m, const struct policy_place *place)
+{
+	return &m->v->place[place - m->policy->places];
+}
+
+/* Is at @place what @above has there anyway? */
+static bool same_files(const struct policy_place *above, const struct policy_place *place)
+{
+	char host[PATH_MAX];
+
+	return !policy_host_path(above, place->at, host) && !strcmp(host, place->rule->path);
+}
+
+static bool same_access(const struct policy_rule *a, const struct policy_rule *b)
+{
+	return a->access == b->access && a->on_exit == b->on_exit && a->quota == POLICY_UNSET &&
+	       b->quota == POLICY_UNSET;
+}
+
+/* Is there something that a file or directory can be mounted over? */
+static bool has_mount_point(const struct fs_export *around, const struct policy_place *place,
+			    bool is_dir)
+{
+	int fd = open_path(around->fd, name_in(around, place));
+	struct stat st;
+	bool has = fd >= 0 && !fstat(fd, &st) && !S_ISLNK(st.st_mode) &&
+		   S_ISDIR(st.st_mode) == is_dir;
+
+	if (fd >= 0)
+		close(fd);
+	return has;
+}
+
+/* Consumes @fd. A link that others show is seen there. */
+static int add_link(struct maker *m, const struct policy_place *place, bool is_shown, int fd)
+{
+	struct view_mount *mount;
+	ssize_t n;
+
+	if (policy_is_beneath(m->policy, place->at))
+		return fail_rule(m, place,
+				 "it is a link, and another rule is for a path beneath it: name "
+				 "that one's real path");
+	mount = is_shown ? NULL : add_mount(m, place->at, PVIO_MOUNT_SYMLINK);
+	n = mount ? readlinkat(fd, "", mount->target, sizeof(mount->target) - 1) : 0;
+	close(fd);
+	if (n < 0)
+		return fail_rule(m, place, strerror(errno));
+	return mount || is_shown ? 0 : -1;
+}
+
+/* While the program runs, or at its end. */
+static bool changes_host(const struct policy_rule *rule)
+{
+	return rule->access == POLICY_RW ||
+	       (rule->access == POLICY_OVERLAY && rule->on_exit == POLICY_COMMIT);
+}
+
+/* Consumes @fd. */
+static int add_files(struct maker *m, const struct policy_place *place, bool is_dir, int fd)
+{
+	static const unsigned int kinds[] = { PVIO_MOUNT_FILE, PVIO_MOUNT_DIR };
+	static const unsigned int at_exit[] = {
+		[POLICY_DISCARD] = 0, [POLICY_DIFF] = PVIO_MOUNT_DIFF, [POLICY_COMMIT] = PVIO_MOUNT_COMMIT
+	};
+	const struct policy_rule *rule = place->rule;
+	struct fs_export *export = add_export(m, place->at, fd, kinds[is_dir]);
+	struct pvio_mount *mount;
+
+	if (!export)
+		return -1;
+	*export_of(m, place) = export;
+	export->host = rule->path;
+	export->rule = origin_of(place);
+	mount = &m->v->mounts[m->v->nr_mounts - 1].mount;
+	if (changes_host(rule)) {
+		export->rw = true;
+		export->gated = rule->access == POLICY_OVERLAY;
+		export->quota = rule->quota; /* POLICY_UNSET is none */
+	}
+	if (rule->access == POLICY_RW) {
+		mount->flags = PVIO_MOUNT_RW;
+	} else if (rule->access == POLICY_OVERLAY) {
+		mount->kind = PVIO_MOUNT_OVERLAY;
+		mount->flags = at_exit[rule->on_exit];
+		mount->size = rule->quota == POLICY_UNSET ? 0 : rule->quota;
+	}
+	return 0;
+}
+
+static int add_denial(struct maker *m, const struct policy_place *place)
+{
+	const struct policy_place *above = policy_above(m->policy, place);
+	struct fs_export *around = above ? *export_of(m, above) : NULL;
+
+	return around ? add_cut(m, around, place) : 0; /* else nothing is there to be hidden */
+}
+
+/*
+ * A path that need not exist: what the host does not have, the guest does not have
+ * either. But one that is to take what the program writes must be there.
+ */
+static int add_place(struct maker *m, const struct policy_place *place)
+{
+	const struct policy_rule *rule = place->rule;
+	const struct policy_place *up = policy_above(m->policy, place);
+	const struct policy_place *above = shown_above(m, place);
+	struct fs_export *around = above ? *export_of(m, above) : NULL;
+	bool is_same = around && same_files(above, place), is_dir;
 	struct stat st;
 	int fd;
 
-	if (lstat(path, &st))
+	if (is_same && up == above && same_access(above->rule, rule)) {
+		*export_of(m, place) = around;
 		return 0;
-	if (S_ISLNK(st.st_mode)) {
-		m = add_mount(v, at, PVIO_MOUNT_SYMLINK);
-		return m && readlink(path, m->target, sizeof(m->target) - 1) > 0 ? 0 : -1;
 	}
-	fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	fd = open_path(AT_FDCWD, rule->path);
+	if (fd < 0 && errno == ELOOP)
+		return fail_rule(m, place,
+				 "a link has just come into its path: see who changes the host's "
+				 "files, and try again");
+	if (fd < 0 && changes_host(rule))
+		return fail_rule(m, place,
+				 "the host's file or directory is not there: make it, or take the "
+				 "rule away");
+	if (around && add_cut(m, around, place))
+		return -1;
 	if (fd < 0)
 		return 0;
-	return add_export(v, at, fd, S_ISDIR(st.st_mode) ? PVIO_MOUNT_DIR : PVIO_MOUNT_FILE);
+	if (fstat(fd, &st))
+		return fail_rule(m, place, strerror(errno));
+	if (S_ISLNK(st.st_mode))
+		return add_link(m, place, around, fd);
+	is_dir = S_ISDIR(st.st_mode);
+	if (!is_dir && rule->access == POLICY_OVERLAY)
+		return fail_rule(m, place,
+				 "only a directory can be an overlay: name the one it is in");
+	if (around && !has_mount_point(around, place, is_dir))
+		return fail_rule(
+			m, place,
+			"it is inside of what another rule shows, and the host has nothing "
+			"of its kind there to put it over: give it another 'at'");
+	return add_files(m, place, is_dir, fd);
 }
 
-/* The program's own file, which is read-only at its own path, whatever the rules are. */
-static int add_program(struct view *v, const struct policy *policy, struct program *program,
-		       char *error, size_t size)
+/* The program's own file, which is there at its own path, whatever the rules are. */
+static int add_program(struct maker *m, struct program *program)
 {
 	char path[PATH_MAX], host[PATH_MAX], origin[POLICY_ORIGIN_MAX];
 	const struct policy_place *place;
 	const char *problem = policy_normalize(program->path, NULL, path);
+	struct fs_export *export;
+	int fd = program->fd;
 
-	if (problem) {
-		snprintf(error, size, "%s: the path %s", program->path, problem);
-		close(program->fd);
-		return -1;
+	program->fd = -1;
+	place = problem ? NULL : policy_decide(m->policy, path);
+	if (!problem && !place) {
+		export = add_export(m, program->path, fd, PVIO_MOUNT_FILE);
+		if (!export)
+			return -1;
+		export->host = export->at;
+		export->rule = "the program";
+		export->is_program = true;
+		return 0;
 	}
-	place = policy_decide(policy, path);
-	if (!place) {
-		if (!add_export(v, program->path, program->fd, PVIO_MOUNT_FILE))
-			return 0;
-		snprintf(error, size, "the view of the host has too many paths: use fewer rules");
-		return -1;
-	}
-	close(program->fd);
+	close(fd);
+	if (problem)
+		return fail(m, "%s: the path %s", program->path, problem);
 	policy_origin_text(&place->rule->origin, origin);
 	if (place->rule->access == POLICY_DENY)
-		snprintf(error, size, "%s: the policy denies it (%s): run another, or change that",
-			 program->path, origin);
-	else if (policy_host_path(place, path, host) || strcmp(host, path))
-		snprintf(
-			error, size,
-			"%s: the guest has the host's %s at that path (%s): give that rule another "
-			"'at'",
-			program->path, host, origin);
-	else
-		return 0;
-	return -1;
+		return fail(m, "%s: the policy denies it (%s): run another, or change that",
+			    program->path, origin);
+	if (policy_host_path(place, path, host) || strcmp(host, path))
+		return fail(m,
+			    "%s: the guest has the host's %s at that path (%s): give that rule "
+			    "another 'at'",
+			    program->path, host, origin);
+	return 0;
 }
 
 int view_make(struct view *v, const struct policy *policy, struct program *program, char *error,
 	      size_t size)
 {
-	const struct policy_place *place = policy->places, *end = place + policy->nr_places;
-	const char *shown = NULL; /* the last export that is not beneath another */
-	int err;
+	struct maker m = { v, policy, error, size };
+	const struct policy_place *place;
+	int err = 0;
 
-	for (; place < end; place++) {
-		size_t n = shown ? strlen(shown) : 0;
-
-		if (place->rule->access == POLICY_DENY)
-			continue;
-		/* The same files once more, as policy_refuse() made sure of. */
-		if (shown && !strncmp(place->at, shown, n) && place->at[n] == '/')
-			continue;
-		if (add_path(v, place->rule->path, place->at)) {
-			snprintf(error, size, "the view of the host cannot be made: %s",
-				 strerror(errno ? errno : ENOSPC));
-			close(program->fd);
-			program->fd = -1;
-			return -1;
-		}
-		shown = place->at;
-	}
-	err = add_program(v, policy, program, error, size);
-	program->fd = -1;
-	return err;
+	/* By their paths: what is around a place comes before it. */
+	for (place = policy->places; !err && place < policy->places + policy->nr_places; place++)
+		err = place->rule->access == POLICY_DENY ? add_denial(&m, place)
+							 : add_place(&m, place);
+	return err ? err : add_program(&m, program);
 }

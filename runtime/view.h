@@ -18,7 +18,8 @@ struct view_mount {
 };
 
 struct view {
-	struct fs_export exports[PVIO_MAX_MOUNTS];
+	struct fs_export exports[PVIO_MAX_MOUNTS];  /* with what they point to: ours */
+	struct fs_export *place[POLICY_MAX_PLACES]; /* which export shows a place; NULL: none */
 	struct view_mount mounts[PVIO_MAX_MOUNTS];
 	size_t nr_exports, nr_mounts;
 };

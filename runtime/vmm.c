@@ -5,8 +5,8 @@
  * reads from the region, the ring bytes or the ports is believed.
  *
  * Threads: the vCPU (this one), one for each stream and direction, the timer
- * and the control channel. They are made before the filter, and wait at a gate
- * until it is in place.
+ * and the control channel. They are made in the cage, before its filter, and
+ * wait at a gate until that is in place.
  */
 #include <errno.h>
 #include <signal.h>
@@ -36,41 +36,48 @@ uint64_t machine_now(const struct machine *m)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec - m->start_ns;
 }
 
-/* The last of the console, oldest first, made printable but for line ends. */
-static void copy_tail(const struct machine *m, char *to)
-{
-	size_t n = m->tail_pos < sizeof(m->tail) ? m->tail_pos : sizeof(m->tail), i;
+static pthread_mutex_t result_lock = PTHREAD_MUTEX_INITIALIZER;
 
-	for (i = 0; i < n; i++) {
-		to[i] = m->tail[(m->tail_pos - n + i) % sizeof(m->tail)];
-		if (to[i] != '\n')
-			make_printable(&to[i], 1);
-	}
-	to[n] = 0;
+/* With result_lock. */
+static void send_result(struct machine *m, enum vmm_reason reason, const struct pvio_status *status,
+			const char *text)
+{
+	static struct vmm_result result;
+	unsigned int i;
+
+	result.reason = reason;
+	result.status = status ? *status : (struct pvio_status){ 0 };
+	snprintf(result.text, sizeof(result.text), "%s", text);
+	machine_console_tail(m, result.console);
+	result.entered_ns = m->entered_ns;
+	result.ready_ns = m->ready_ns;
+	result.ended_ns = machine_now(m);
+	for (i = 0; i < 3; i++)
+		result.stream_error[i] = m->pumps[PUMP_STDIN + i].error;
+	if (write(m->config->result, &result, sizeof(result)) != sizeof(result)) /* it has room */
+		_exit(1);
 }
 
 /* Reports and ends the process, with all its threads. The first caller wins. */
 _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 			   const struct pvio_status *status, const char *text)
 {
-	static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
-	static struct vmm_result result;
-	unsigned int i;
-	ssize_t n;
+	pthread_mutex_lock(&result_lock); /* never unlocked */
+	send_result(m, reason, status, text);
+	_exit(0);
+}
 
-	pthread_mutex_lock(&once); /* never unlocked */
-	result.reason = reason;
-	if (status)
-		result.status = *status;
-	snprintf(result.text, sizeof(result.text), "%s", text);
-	copy_tail(m, result.console);
-	result.entered_ns = m->entered_ns;
-	result.ready_ns = m->ready_ns;
-	result.ended_ns = machine_now(m);
-	for (i = 0; i < 3; i++)
-		result.stream_error[i] = m->pumps[PUMP_STDIN + i].error;
-	n = write(m->config->result, &result, sizeof(result)); /* fits into the pipe's buffer */
-	_exit(n == sizeof(result) ? 0 : 1);
+/* Returns when the launcher has opened the file server's gate; if it does not, it ends us. */
+void machine_ask_commit(struct machine *m)
+{
+	const struct pvio_status success = { .kind = PVIO_EXITED };
+	char byte;
+
+	pthread_mutex_lock(&result_lock);
+	send_result(m, VMM_WANTS_COMMIT, &success, "");
+	pthread_mutex_unlock(&result_lock);
+	if (TEMP_FAILURE_RETRY(read(m->config->result, &byte, 1)) != 1)
+		_exit(1);
 }
 
 static _Noreturn void setup_failed(struct machine *m, const char *what, int err)
@@ -79,48 +86,6 @@ static _Noreturn void setup_failed(struct machine *m, const char *what, int err)
 
 	snprintf(text, sizeof(text), "%s: %s", what, strerror(err));
 	machine_end(m, VMM_SETUP_FAILED, NULL, text);
-}
-
-/* For --verbose. A stderr that is gone changes nothing. */
-static void show_console(const struct machine *m, const char *line, size_t len)
-{
-	ssize_t n;
-
-	if (!m->config->verbose)
-		return;
-	for (; len; line += n, len -= n) {
-		n = write(2, line, len);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			return;
-	}
-}
-
-/* Takes what the guest kernel has printed: for the tail, and for --verbose. vCPU thread. */
-void machine_take_console(struct machine *m)
-{
-	enum ring_state state;
-	uint8_t *span;
-	size_t len, i;
-
-	while ((state = ring_peek(&m->console, &span, &len)) == RING_READY) {
-		char line[256];
-
-		if (len > sizeof(line))
-			len = sizeof(line);
-		for (i = 0; i < len; i++) {
-			line[i] = span[i];
-			if (line[i] != '\n')
-				make_printable(&line[i], 1);
-			m->tail[m->tail_pos++ % sizeof(m->tail)] = line[i];
-		}
-		show_console(m, line, len);
-		if (ring_advance(&m->console, len))
-			machine_raise(m, PVIO_IRQ);
-	}
-	if (state == RING_BROKEN)
-		machine_end(m, VMM_PROTOCOL, NULL, "its ring counters are out of range");
 }
 
 /* ---- setup ---- */
@@ -261,7 +226,8 @@ static void start_threads(struct machine *m)
 		threads[i] = (struct thread){ pump_thread, &m->pumps[i] };
 	threads[i++] = (struct thread){ timer_thread, m };
 	threads[i++] = (struct thread){ control_thread, m };
-	m->vcpu_thread = pthread_self();
+	m->pid = getpid();
+	m->vcpu_tid = gettid();
 	pthread_mutex_lock(&gate);
 	pthread_barrier_init(&arrived, NULL, i + 1);
 	while (i--) {
@@ -282,8 +248,10 @@ static void make_channels(struct machine *m)
 	pump_init(m, PUMP_STDIN, 0, PVIO_CH_STDIN, PVIO_TO_GUEST);
 	pump_init(m, PUMP_STDOUT, 1, PVIO_CH_STDOUT, PVIO_TO_HOST);
 	pump_init(m, PUMP_STDERR, 2, PVIO_CH_STDERR, PVIO_TO_HOST);
-	pump_init(m, PUMP_FS_IN, c->fs_sock, PVIO_CH_9P, PVIO_TO_GUEST);
-	pump_init(m, PUMP_FS_OUT, c->fs_sock, PVIO_CH_9P, PVIO_TO_HOST);
+	pump_init(m, PUMP_FS_IN, c->fs_sock[0], PVIO_CH_9P, PVIO_TO_GUEST);
+	pump_init(m, PUMP_FS_OUT, c->fs_sock[0], PVIO_CH_9P, PVIO_TO_HOST);
+	pump_init(m, PUMP_RW_IN, c->fs_sock[1], PVIO_CH_9P_RW, PVIO_TO_GUEST);
+	pump_init(m, PUMP_RW_OUT, c->fs_sock[1], PVIO_CH_9P_RW, PVIO_TO_HOST);
 	ring_init(&m->control_in, m->region, PVIO_CH_CONTROL, PVIO_TO_HOST);
 	ring_init(&m->control_out, m->region, PVIO_CH_CONTROL, PVIO_TO_GUEST);
 	ring_init(&m->console, m->region, PVIO_CH_CONSOLE, PVIO_TO_HOST);
@@ -292,22 +260,29 @@ static void make_channels(struct machine *m)
 	pthread_cond_init(&m->control_cond, NULL);
 }
 
+static _Noreturn void confinement_failed(struct machine *m, const char *step)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "confinement of the VMM: %s", step);
+	setup_failed(m, what, errno);
+}
+
 _Noreturn void vmm_main(const struct vmm_config *config)
 {
-	const int keep[] = { config->device, config->fs_sock, config->result };
 	struct machine *m = &machine;
-	int err;
+	const char *failed;
 
 	m->config = config;
 	m->start_ns = machine_now(m);
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->irq_cond, NULL);
 	pic_init(&m->pic);
-	err = confine_begin(keep, sizeof(keep) / sizeof(keep[0]));
-	if (err)
-		setup_failed(m, "confinement", -err);
+	failed = confine_vmm_begin(config->device, config->fs_sock, config->result);
+	if (failed)
+		confinement_failed(m, failed);
 
-	m->vm = ioctl(config->device, KVM_CREATE_VM, 0);
+	m->vm = TEMP_FAILURE_RETRY(ioctl(config->device, KVM_CREATE_VM, 0));
 	if (m->vm < 0 && errno == EBUSY)
 		machine_end(m, VMM_DEVICE_BUSY, NULL, "");
 	if (m->vm < 0)
@@ -322,9 +297,9 @@ _Noreturn void vmm_main(const struct vmm_config *config)
 	set_signals(m);
 	start_threads(m);
 	close(config->device);
-	err = confine_finish(m->vcpu);
-	if (err)
-		setup_failed(m, "confinement", -err);
+	failed = confine_vmm_finish(m->vcpu, m->timer);
+	if (failed)
+		confinement_failed(m, failed);
 	pthread_mutex_unlock(&gate);
 	vcpu_loop(m);
 }

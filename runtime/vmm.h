@@ -11,14 +11,15 @@
 #include "vmbox/pvio.h"
 
 struct vmm_config {
-	int device;	 /* open KVM-API device; consumed */
-	int fs_sock;	 /* 9P stream to the file server; consumed */
-	int result;	 /* pipe: one struct vmm_result; consumed */
+	int device;	/* open KVM-API device; consumed */
+	int fs_sock[2]; /* 9P streams to the file server: cached, rw; consumed */
+	int result; /* socket: struct vmm_result; a byte in answer to VMM_WANTS_COMMIT; consumed */
 	uint64_t memory; /* bytes */
 	struct blob kernel, initrd;
 	uint8_t *request; /* the RUN message */
 	size_t request_size;
 	bool verbose;
+	bool commits; /* there is an overlay that is committed */
 };
 
 enum vmm_reason {
@@ -29,6 +30,7 @@ enum vmm_reason {
 	VMM_GUEST_STOPPED, /* reset, triple fault or power-off without a status; text: how */
 	VMM_PROTOCOL,	   /* text: what the guest did */
 	VMM_LOST_FS,	   /* the file server is gone */
+	VMM_WANTS_COMMIT,  /* not the end: the program has succeeded, its output is out */
 };
 
 #define VMM_CONSOLE_TAIL 2048

@@ -33,7 +33,7 @@
 #include <linux/types.h>
 
 #define PVIO_MAGIC   0x4f495650 /* "PVIO" */
-#define PVIO_VERSION 1
+#define PVIO_VERSION 2
 
 #define PVIO_GPA  0xd0000000ULL /* guest-physical base of the region */
 #define PVIO_PORT 0x0d00	/* doorbell port, 32-bit writes only */
@@ -49,9 +49,10 @@
 #define PVIO_CH_STDIN	 1 /* to the guest */
 #define PVIO_CH_STDOUT	 2 /* to the host */
 #define PVIO_CH_STDERR	 3 /* to the host */
-#define PVIO_CH_9P	 4 /* 9P2000.L, both directions */
+#define PVIO_CH_9P	 4 /* 9P2000.L, both directions: what the guest may cache */
 #define PVIO_CH_CONSOLE	 5 /* guest kernel messages, to the host */
-#define PVIO_NR_CHANNELS 6
+#define PVIO_CH_9P_RW	 6 /* 9P2000.L, both directions: what it may change */
+#define PVIO_NR_CHANNELS 7
 
 #define PVIO_TO_GUEST 0
 #define PVIO_TO_HOST  1
@@ -87,12 +88,15 @@ _Static_assert(sizeof(struct pvio_header) <= PVIO_HEADER_SIZE, "header page");
 
 /*
  * The control channel. Every message is this head and len bytes.
- *   host  -> guest: RUN, once.
- *   guest -> host:  READY once guest-init runs, then STATUS once.
+ *   host  -> guest: RUN, once. COMMIT, as the answer to the guest's.
+ *   guest -> host:  READY once guest-init runs, then STATUS once. If there is an overlay to
+ *                   commit and the program has exited with 0, COMMIT before STATUS: from
+ *                   the answer on its files may be changed, and STATUS says if all went well.
  */
 #define PVIO_MSG_RUN	1 /* struct pvio_run, mounts, strings */
 #define PVIO_MSG_READY	2 /* no payload */
 #define PVIO_MSG_STATUS 3 /* struct pvio_status, text */
+#define PVIO_MSG_COMMIT 4 /* no payload */
 
 struct pvio_msg {
 	__u32 type; /* PVIO_MSG_* */
@@ -100,7 +104,7 @@ struct pvio_msg {
 };
 
 #define PVIO_RUN_MAX	(2U * 1024 * 1024) /* payload of RUN */
-#define PVIO_MAX_MOUNTS 64
+#define PVIO_MAX_MOUNTS 256
 
 /*
  * RUN: this structure; nr_mounts x struct pvio_mount; then NUL-terminated
@@ -121,16 +125,27 @@ struct pvio_run {
 #define PVIO_MOUNT_DIR	   1 /* bind directory "<export>" of the 9P root */
 #define PVIO_MOUNT_FILE	   2 /* bind file "<export>" of the 9P root */
 #define PVIO_MOUNT_SYMLINK 3 /* make a symbolic link */
+#define PVIO_MOUNT_OVERLAY 4 /* directory "<export>" below, a tmpfs of the guest's above */
 
+/* Flags. */
+#define PVIO_MOUNT_RW	  1 /* of DIR and FILE: by PVIO_CH_9P_RW, not to be cached */
+#define PVIO_MOUNT_DIFF	  2 /* of OVERLAY: list what was changed on stderr at the end */
+#define PVIO_MOUNT_COMMIT 4 /* of OVERLAY: change the host's files at the end, by PVIO_CH_9P_RW */
+
+/* The mounts come in an order in which each may be beneath those before it. */
 struct pvio_mount {
-	__u32 kind;   /* PVIO_MOUNT_* */
-	__u32 export; /* name in the 9P root, in decimal */
+	__u32 kind;	/* PVIO_MOUNT_* */
+	__u32 export;	/* name in the 9P root, in decimal */
+	__u32 flags;	/* PVIO_MOUNT_RW, ... */
+	__u32 reserved; /* 0 */
+	__u64 size;	/* of an overlay's tmpfs, in bytes; 0: not limited but by memory */
 };
 
-#define PVIO_EXITED	  1 /* value: exit status 0..255 */
-#define PVIO_SIGNALED	  2 /* value: signal number */
-#define PVIO_EXEC_FAILED  3 /* value: errno of execve */
-#define PVIO_SETUP_FAILED 4 /* value: errno; text says what failed */
+#define PVIO_EXITED	    1 /* value: exit status 0..255 */
+#define PVIO_SIGNALED	    2 /* value: signal number */
+#define PVIO_EXEC_FAILED    3 /* value: errno of execve */
+#define PVIO_SETUP_FAILED   4 /* value: errno; text says what failed */
+#define PVIO_CHANGES_FAILED 5 /* value: errno; text says of which overlay's changes */
 
 #define PVIO_STATUS_OOM	 1 /* flags: the guest's OOM killer ended a process */
 #define PVIO_STATUS_CORE 2 /* flags: WCOREDUMP */

@@ -17,40 +17,83 @@ static void die(const char *what)
 	exit(1);
 }
 
-void client_start(struct client *c, serve_fn *serve, const char *const *paths, size_t n)
+void write_file(const char *path, const char *text)
 {
-	struct fs_export exports[16];
-	int socks[2];
+	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks))
-		die("socketpair");
-	for (size_t i = 0; i < n; i++) {
-		exports[i].fd = open(paths[i], O_PATH | O_CLOEXEC);
-		if (exports[i].fd < 0)
-			die(paths[i]);
-	}
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		die(path);
+	close(fd);
+}
+
+void client_start(struct client *c, serve_fn *serve, const struct fs_export *exports, size_t n,
+		  int audit)
+{
+	struct fs_export opened[16];
+	struct fs_config config = {
+		.exports = opened, .n = n, .audit = audit, .gate = -1, .uid = 4242, .gid = 4243
+	};
+	int socks[2], gate[2] = { -1, -1 };
+	bool gated = false;
+
 	memset(c, 0, sizeof(*c));
-	c->sock = socks[0];
+	for (int i = 0; i < FS_SESSIONS; i++) {
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks))
+			die("socketpair");
+		c->sock = c->socks[i] = socks[0];
+		config.socks[i] = socks[1];
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct fs_export *e = &opened[i];
+
+		*e = exports[i];
+		e->fd = open(e->host, O_PATH | O_CLOEXEC);
+		if (e->fd < 0)
+			die(e->host);
+		e->at = e->at ? e->at : e->host;
+		e->rule = e->rule ? e->rule : "test";
+		e->quota = e->quota ? e->quota : UINT64_MAX;
+		gated |= e->gated;
+	}
+	if (gated && pipe2(gate, O_NONBLOCK | O_CLOEXEC))
+		die("pipe2");
+	c->gate = gate[1];
+	config.gate = gate[0];
 	c->pid = fork();
 	if (c->pid < 0)
 		die("fork");
 	if (c->pid == 0) {
-		close(socks[0]);
-		serve(socks[1], exports, n);
+		for (int i = 0; i < FS_SESSIONS; i++)
+			close(c->socks[i]);
+		serve(&config);
 		_exit(0);
 	}
-	close(socks[1]);
+	for (int i = 0; i < FS_SESSIONS; i++)
+		close(config.socks[i]);
+	if (gated)
+		close(gate[0]);
 	for (size_t i = 0; i < n; i++)
-		close(exports[i].fd);
+		close(opened[i].fd);
+}
+
+void client_use(struct client *c, int i)
+{
+	c->sock = c->socks[i];
 }
 
 int client_stop(struct client *c)
 {
 	int status;
 
-	if (c->sock >= 0)
-		close(c->sock);
+	for (int i = 0; i < FS_SESSIONS; i++) {
+		if (c->socks[i] >= 0)
+			close(c->socks[i]);
+		c->socks[i] = -1;
+	}
 	c->sock = -1;
+	if (c->gate >= 0)
+		close(c->gate);
+	c->gate = -1;
 	if (waitpid(c->pid, &status, 0) != c->pid)
 		die("waitpid");
 	return status;
@@ -191,4 +234,112 @@ int client_simple(struct client *c, uint8_t type, uint32_t fid)
 int client_clunk(struct client *c, uint32_t fid)
 {
 	return client_simple(c, P9_TCLUNK, fid);
+}
+
+int client_write(struct client *c, uint32_t fid, uint64_t offset, const void *buf, uint32_t count)
+{
+	size_t room;
+	uint8_t *p;
+	int err;
+
+	client_begin(c, P9_TWRITE);
+	fs_put32(&c->w, fid);
+	fs_put64(&c->w, offset);
+	fs_put32(&c->w, count);
+	p = fs_put_space(&c->w, count, &room);
+	memcpy(p, buf, room);
+	fs_put_used(&c->w, room);
+	err = client_call(c);
+	return err ? -err : (int)fs_get32(&c->r);
+}
+
+static void put_name(struct client *c, const char *name)
+{
+	fs_put_str(&c->w, name, strlen(name));
+}
+
+int client_create(struct client *c, uint32_t fid, const char *name, uint32_t flags, uint32_t mode)
+{
+	client_begin(c, P9_TLCREATE);
+	fs_put32(&c->w, fid);
+	put_name(c, name);
+	fs_put32(&c->w, flags);
+	fs_put32(&c->w, mode);
+	fs_put32(&c->w, 0);
+	return client_call(c);
+}
+
+int client_mkdir(struct client *c, uint32_t fid, const char *name, uint32_t mode)
+{
+	client_begin(c, P9_TMKDIR);
+	fs_put32(&c->w, fid);
+	put_name(c, name);
+	fs_put32(&c->w, mode);
+	fs_put32(&c->w, 0);
+	return client_call(c);
+}
+
+int client_mknod(struct client *c, uint32_t fid, const char *name)
+{
+	client_begin(c, P9_TMKNOD);
+	fs_put32(&c->w, fid);
+	put_name(c, name);
+	fs_put32(&c->w, 0020666);
+	fs_put32(&c->w, 1);
+	fs_put32(&c->w, 3);
+	fs_put32(&c->w, 0);
+	return client_call(c);
+}
+
+int client_symlink(struct client *c, uint32_t fid, const char *name, const char *target)
+{
+	client_begin(c, P9_TSYMLINK);
+	fs_put32(&c->w, fid);
+	put_name(c, name);
+	put_name(c, target);
+	fs_put32(&c->w, 0);
+	return client_call(c);
+}
+
+int client_link(struct client *c, uint32_t dir, uint32_t fid, const char *name)
+{
+	client_begin(c, P9_TLINK);
+	fs_put32(&c->w, dir);
+	fs_put32(&c->w, fid);
+	put_name(c, name);
+	return client_call(c);
+}
+
+int client_rename(struct client *c, uint32_t dir, const char *name, uint32_t to,
+		  const char *to_name)
+{
+	client_begin(c, P9_TRENAMEAT);
+	fs_put32(&c->w, dir);
+	put_name(c, name);
+	fs_put32(&c->w, to);
+	put_name(c, to_name);
+	return client_call(c);
+}
+
+int client_unlink(struct client *c, uint32_t dir, const char *name, uint32_t flags)
+{
+	client_begin(c, P9_TUNLINKAT);
+	fs_put32(&c->w, dir);
+	put_name(c, name);
+	fs_put32(&c->w, flags);
+	return client_call(c);
+}
+
+int client_setattr(struct client *c, uint32_t fid, const struct client_attr *attr)
+{
+	client_begin(c, P9_TSETATTR);
+	fs_put32(&c->w, fid);
+	fs_put32(&c->w, attr->valid);
+	fs_put32(&c->w, attr->mode);
+	fs_put32(&c->w, attr->uid);
+	fs_put32(&c->w, attr->gid);
+	fs_put64(&c->w, attr->size);
+	for (int i = 0; i < 4; i++)
+		fs_put64(&c->w, 0);
+	return client_call(c);
 }

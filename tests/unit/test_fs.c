@@ -14,31 +14,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check_or_exit.h"
 #include "p9_client.h"
-
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-			exit(1);                                                   \
-		}                                                                  \
-	} while (0)
 
 static char top[] = "/tmp/vmbox-fs-XXXXXX";
 static char tree[64], file[64];
 static struct client c;
 
-static void serve(int sock, const struct fs_export *exports, size_t n)
+static void serve(const struct fs_config *config)
 {
-	_exit(fs_session_run(sock, exports, n) ? 1 : 0);
-}
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
+	_exit(fs_session_run(config) ? 1 : 0);
 }
 
 static void make_tree(void)
@@ -59,9 +44,11 @@ static void make_tree(void)
 /* Exports: 0 the tree, 1 one file of it, 2 /proc. Fid 0: the 9P root. */
 static void start(void)
 {
-	const char *paths[] = { tree, file, "/proc" };
+	const struct fs_export exports[] = { { .host = tree },
+					     { .host = file },
+					     { .host = "/proc" } };
 
-	client_start(&c, serve, paths, 3);
+	client_start(&c, serve, exports, 3, -1);
 	CHECK(client_version(&c, 65560) == 0 && fs_get32(&c.r) == 65560);
 	CHECK(client_attach(&c, 0) == 0);
 }
@@ -180,8 +167,8 @@ static void test_getattr(void)
 	CHECK(qid_path(1) != qid_path(3) && qid_path(0) != qid_path(1));
 	CHECK(qid_path(4) != qid_path(1));
 	qid_path(1);
-	CHECK(fs_get32(&c.r) == st.st_mode && fs_get32(&c.r) == st.st_uid);
-	fs_get32(&c.r);
+	CHECK(fs_get32(&c.r) == st.st_mode);
+	CHECK(fs_get32(&c.r) == 4242 && fs_get32(&c.r) == 4243); /* ours is the program's */
 	CHECK(fs_get64(&c.r) == st.st_nlink);
 	fs_get64(&c.r);
 	CHECK(fs_get64(&c.r) == 12);
@@ -240,20 +227,25 @@ static void test_escapes(void)
 
 static void test_changes_refused(void)
 {
-	static const uint8_t types[] = { P9_TLCREATE,  P9_TSYMLINK, P9_TMKNOD,	    P9_TRENAME,
-					 P9_TSETATTR,  P9_TLINK,    P9_TMKDIR,	    P9_TRENAMEAT,
-					 P9_TUNLINKAT, P9_TWRITE,   P9_TXATTRCREATE };
+	const struct client_attr mode = { .valid = 1, .mode = 0777 };
 
 	start();
-	CHECK(client_walk(&c, 0, 1, "0/hello") == 0);
-	CHECK(client_open(&c, 1, O_WRONLY) == EROFS && client_open(&c, 1, O_RDWR) == EROFS);
-	CHECK(client_open(&c, 1, O_TRUNC) == EROFS && client_open(&c, 1, O_CREAT) == EROFS);
-	for (size_t i = 0; i < sizeof(types); i++)
-		CHECK(client_simple(&c, types[i], 1) == EROFS);
-	CHECK(client_simple(&c, P9_TREMOVE, 1) == EROFS && client_clunk(&c, 1) == EBADF);
-	CHECK(client_simple(&c, P9_TXATTRWALK, 0) == EOPNOTSUPP);
-	CHECK(client_simple(&c, 250, 0) == EOPNOTSUPP);
-	CHECK(access(file, F_OK) == 0);
+	CHECK(client_walk(&c, 0, 1, "0") == 0 && client_walk(&c, 0, 2, "0/hello") == 0);
+	CHECK(client_open(&c, 2, O_WRONLY) == EROFS && client_open(&c, 2, O_RDWR) == EROFS);
+	CHECK(client_open(&c, 2, O_TRUNC) == EROFS);
+	CHECK(client_create(&c, 1, "new", O_WRONLY, 0644) == EROFS);
+	CHECK(client_mkdir(&c, 1, "new", 0755) == EROFS && client_mkdir(&c, 0, "9", 0755) == EROFS);
+	CHECK(client_symlink(&c, 1, "new", "x") == EROFS && client_link(&c, 1, 2, "new") == EROFS);
+	CHECK(client_rename(&c, 1, "hello", 1, "new") == EROFS);
+	CHECK(client_unlink(&c, 1, "hello", 0) == EROFS);
+	CHECK(client_unlink(&c, 1, "dir", AT_REMOVEDIR) == EROFS);
+	CHECK(client_setattr(&c, 2, &mode) == EROFS && client_setattr(&c, 0, &mode) == EROFS);
+	CHECK(client_open(&c, 2, O_RDONLY) == 0 && client_write(&c, 2, 0, "x", 1) == -EBADF);
+	/* Not there: Trename, Txattrwalk, Txattrcreate, Tremove; Tmknod is for nobody. */
+	CHECK(client_simple(&c, 20, 2) == EOPNOTSUPP && client_simple(&c, 30, 2) == EOPNOTSUPP);
+	CHECK(client_simple(&c, 32, 2) == EOPNOTSUPP && client_simple(&c, 122, 2) == EOPNOTSUPP);
+	CHECK(client_simple(&c, 250, 2) == EOPNOTSUPP && client_mknod(&c, 1, "null") == EPERM);
+	CHECK(access(file, F_OK) == 0 && access("tree/new", F_OK) != 0);
 	stop(0);
 }
 
@@ -273,31 +265,39 @@ static void test_fids(void)
 	stop(0);
 }
 
-/* More fids than descriptors: each still finds its file, or says that it is gone. */
+/* More names than descriptors: each still finds its file, or says that it is gone. */
 static void test_many_fids(void)
 {
-	uint32_t n = 5000;
-	char buf[16];
+	uint32_t n = 2 * FS_NODE_FDS_MAX, i;
+	char name[32], buf[16];
 
+	for (i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "tree/dir/%u", i);
+		write_file(name, "inner");
+	}
 	start();
 	CHECK(client_walk(&c, 0, 1, "0/dir") == 0);
-	for (uint32_t i = 0; i < n; i++)
-		CHECK(client_walk(&c, 1, 100 + i, "inner") == 0);
+	for (i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		CHECK(client_walk(&c, 1, 100 + i, name) == 0);
+	}
 	CHECK(client_open(&c, 100, O_RDONLY) == 0 && client_read(&c, 100, 0, buf, 16) == 5);
-	/* Found by the directory's descriptor, wherever that is now. */
-	CHECK(rename("tree/dir", "tree/gone") == 0 && client_open(&c, 101, O_RDONLY) == 0);
+	/* Found by its names only, wherever the directory's descriptor, or its own, is now. */
+	CHECK(rename("tree/dir", "tree/gone") == 0 && client_open(&c, 101, O_RDONLY) == ENOENT);
+	CHECK(client_open(&c, 100 + n - 1, O_RDONLY) == ENOENT);
 	CHECK(rename("tree/gone", "tree/dir") == 0);
-	CHECK(rename("tree/dir/inner", "tree/dir/was") == 0);
+	CHECK(rename("tree/dir/2", "tree/dir/was") == 0);
 	CHECK(client_open(&c, 102, O_RDONLY) == ENOENT);
-	CHECK(symlink("was", "tree/dir/inner") == 0); /* leads to the very same file */
+	CHECK(symlink("was", "tree/dir/2") == 0); /* leads to the very same file */
 	CHECK(client_open(&c, 102, O_RDONLY) == ESTALE);
-	CHECK(unlink("tree/dir/inner") == 0);
-	write_file("tree/dir/inner", "other");
+	CHECK(unlink("tree/dir/2") == 0);
+	write_file("tree/dir/2", "other");
 	CHECK(client_open(&c, 102, O_RDONLY) == ESTALE);
 	CHECK(client_open(&c, 100 + n - 1, O_RDONLY) == 0); /* its descriptor is still open */
-	CHECK(rename("tree/dir/was", "tree/dir/inner") == 0);
+	CHECK(rename("tree/dir/was", "tree/dir/2") == 0);
 	CHECK(client_open(&c, 102, O_RDONLY) == 0);
 	stop(0);
+	CHECK(system("rm -f tree/dir/[0-9]*") == 0);
 }
 
 /* A host process swaps a directory and a symbolic link to the outside. */
@@ -347,9 +347,9 @@ static void send_raw(const void *bytes, size_t n)
 
 static void test_malformed(void)
 {
-	const char *paths[] = { tree };
+	const struct fs_export exports[] = { { .host = tree } };
 
-	client_start(&c, serve, paths, 1); /* a message before Tversion */
+	client_start(&c, serve, exports, 1, -1); /* a message before Tversion */
 	client_begin(&c, P9_TCLUNK);
 	fs_put32(&c.w, 0);
 	expect_end();

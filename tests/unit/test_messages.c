@@ -45,6 +45,26 @@ static void test_control_messages(void)
 	CHECK(!control_feed(&p, bytes, 1)); /* nothing comes after STATUS */
 }
 
+/* COMMIT comes once, if it comes, between READY and STATUS, and says nothing but that. */
+static void test_commit_messages(void)
+{
+	const struct pvio_msg commit = { PVIO_MSG_COMMIT, 0 }, long_commit = { PVIO_MSG_COMMIT, 1 };
+	struct control_parser p = { 0 };
+	uint8_t bytes[1024];
+	size_t n = put_status(bytes, PVIO_CHANGES_FAILED, 13, "commit: /w");
+
+	CHECK(!control_feed(&p, (const uint8_t *)&commit, sizeof(commit)));
+	CHECK(!feed_after_ready(&p, (const uint8_t *)&long_commit, sizeof(long_commit)));
+	CHECK(feed_after_ready(&p, (const uint8_t *)&commit, sizeof(commit)));
+	CHECK(p.asked && !p.finished);
+	CHECK(control_feed(&p, bytes, n));
+	CHECK(p.finished && p.status.kind == PVIO_CHANGES_FAILED);
+	CHECK(feed_after_ready(&p, (const uint8_t *)&commit, sizeof(commit)));
+	CHECK(!control_feed(&p, (const uint8_t *)&commit, sizeof(commit)));
+	CHECK(feed_after_ready(&p, bytes, n) && !p.asked);
+	CHECK(!control_feed(&p, (const uint8_t *)&commit, sizeof(commit)));
+}
+
 static void test_bad_control_messages(void)
 {
 	struct pvio_msg heads[] = { { PVIO_MSG_STATUS, 0 },
@@ -72,6 +92,33 @@ static void test_bad_control_messages(void)
 	n = put_status(bytes, PVIO_EXITED, 0, "");
 	memset(&p, 0, sizeof(p));
 	CHECK(!control_feed(&p, bytes, n)); /* STATUS before READY */
+}
+
+/* Cut anywhere it is not there yet; with a byte too many, or any wrong byte, it is refused or whole. */
+static void test_cut_control_messages(void)
+{
+	uint8_t bytes[1024], wrong[1024];
+	size_t n = put_status(bytes, PVIO_EXITED, 7, "text"), i;
+	struct control_parser p;
+
+	for (i = 0; i < n; i++) {
+		CHECK(feed_after_ready(&p, bytes, i));
+		CHECK(!p.finished);
+	}
+	bytes[n] = 0;
+	CHECK(!feed_after_ready(&p, bytes, n + 1));
+	for (i = 0; i < n * 256; i++) {
+		bool good;
+
+		memcpy(wrong, bytes, n);
+		wrong[i / 256] = i;
+		good = feed_after_ready(&p, wrong, n);
+		CHECK(p.fill <= sizeof(p.buffer));
+		if (good && p.finished)
+			CHECK(p.status.value <= 4095 && strlen(p.text) <= PVIO_STATUS_TEXT_MAX);
+		if (i / 256 < sizeof(struct pvio_msg) - 4 && wrong[i / 256] != bytes[i / 256])
+			CHECK(!good); /* another type */
+	}
 }
 
 static void test_random_control_bytes(void)
@@ -213,7 +260,9 @@ int main(void)
 {
 	srandom(1);
 	test_control_messages();
+	test_commit_messages();
 	test_bad_control_messages();
+	test_cut_control_messages();
 	test_random_control_bytes();
 	test_boot_loader();
 	test_hostile_kernels();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The policy library: files, options, decisions, and every message with its place. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -324,6 +325,8 @@ static void test_messages(void)
 		{ V "fs: [{path: /a, access: ro, on_exit: diff}]\n", "2:38", "'overlay' only" },
 		{ V "fs: [{path: /a, access: ro, quota: 1M}]\n", "2:36", "'overlay' or 'rw'" },
 		{ V "fs: [{path: /a, access: rw, quota: 1T}]\n", "2:36", "such as 200M" },
+		{ V "fs: [{path: /a, access: overlay, quota: 0}]\n", "2:41", "a size from 1" },
+		{ V "fs: [{path: /a, access: rw, quota: 0K}]\n", "2:36", "a size from 1" },
 		{ V "fs: [{path: /a, access: overlay, on_exit: x}]\n", "2:43", "discard, diff" },
 		{ V "fs: [{path: /a, access: ro}, {path: /a, access: rw}]\n", "2:30",
 		  "p.yaml:2:6" },
@@ -393,6 +396,7 @@ static void test_messages(void)
 static void test_bounds(void)
 {
 	size_t n = POLICY_FILE_MAX + 1, i;
+	FILE *null = fopen("/dev/null", "w");
 	char *text = malloc(n + 1);
 	struct policy *p;
 
@@ -438,6 +442,17 @@ static void test_bounds(void)
 	CHECK(policy_validate(p, &error) &&
 	      strstr(error.text, "its path in the guest is too long"));
 	policy_free(p);
+
+	/* Options give more than one file may have. */
+	p = policy_new();
+	for (i = 0; i < 16; i++) {
+		text[PATH_MAX - 11] = 'a' + i;
+		CHECK(!policy_option(p, "ro", text, BASE, &error));
+		CHECK((policy_print(p, null) == -1) == (i == 15));
+	}
+	CHECK_EQ(errno, EFBIG);
+	policy_free(p);
+	fclose(null);
 	free(text);
 }
 
@@ -513,6 +528,7 @@ static void test_options(void)
 	check_option("on-exit", "comit", "the nearest is 'commit'");
 	check_option("quota", "1M", "right after the --overlay or --rw");
 	check_option("quota", "1X", "such as 200M");
+	check_option("quota", "0", "a size from 1");
 	check_option("env", "=x", "no name of a variable");
 	check_option("env", "", "no name of a variable");
 	check_option("net", "host", "allowed here: none");

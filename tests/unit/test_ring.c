@@ -127,6 +127,59 @@ static void test_impossible_counters_are_seen(void)
 	CHECK_EQ(ring_peek(&r, &span, &len), RING_BROKEN);
 }
 
+static enum ring_state expected(const struct ring *r, uint32_t fill, uint32_t flags)
+{
+	uint32_t n = r->to_host ? fill : PVIO_RING_SIZE - fill;
+
+	if (fill > PVIO_RING_SIZE)
+		return RING_BROKEN;
+	if ((flags & PVIO_CLOSED) && (!r->to_host || !n))
+		return RING_CLOSED;
+	return n ? RING_READY : RING_EMPTY;
+}
+
+/* Each edge of what the guest's counter can be, at each edge of ours, with any flags. */
+static void test_every_counter(void)
+{
+	static const uint32_t edges[] = { 0,
+					  1,
+					  PVIO_RING_SIZE - 1,
+					  PVIO_RING_SIZE,
+					  PVIO_RING_SIZE + 1,
+					  0x7fffffff,
+					  0x80000000,
+					  0xfffffffe,
+					  0xffffffff,
+					  -PVIO_RING_SIZE,
+					  -PVIO_RING_SIZE - 1 };
+	static const uint32_t flags[] = { 0, PVIO_CLOSED, PVIO_WAITING, ~0U & ~PVIO_CLOSED, ~0U };
+	const size_t n = sizeof(edges) / sizeof(edges[0]);
+
+	for (size_t i = 0; i < n * n * 5 * 2; i++) {
+		uint32_t ours = edges[i % n], fill = edges[i / n % n], f = flags[i / n / n % 5];
+		unsigned int dir = i / n / n / 5;
+		struct ring r;
+		uint8_t *span;
+		size_t len;
+
+		fresh();
+		ring_init(&r, region, PVIO_CH_9P, dir);
+		r.pos = ours;
+		if (dir == PVIO_TO_HOST) {
+			r.shared->prod = ours + fill;
+			r.shared->prod_flags = f;
+		} else {
+			r.shared->cons = ours - fill;
+			r.shared->cons_flags = f;
+		}
+		CHECK_EQ(ring_moved(&r), expected(&r, fill, f) != RING_EMPTY);
+		CHECK_EQ(dir == PVIO_TO_HOST ? r.shared->cons_flags : r.shared->prod_flags, 0);
+		CHECK_EQ(ring_peek(&r, &span, &len), expected(&r, fill, f));
+		if (expected(&r, fill, f) == RING_READY)
+			CHECK(span >= r.data && len && span + len <= r.data + PVIO_RING_SIZE);
+	}
+}
+
 /* Any contents of the header at any time: spans stay inside the ring. */
 static void test_hostile_header(void)
 {
@@ -168,6 +221,7 @@ int main(void)
 	test_waiting_and_doorbell();
 	test_end_of_file_comes_after_the_bytes();
 	test_impossible_counters_are_seen();
+	test_every_counter();
 	test_hostile_header();
 	free(region);
 	return check_failed;
