@@ -21,11 +21,22 @@ sane() {
 @test "bench: build" { sane build; }
 
 @test "bench: measured with the hypervisor's counters" {
-	run timeout 200 "$TREE/tests/bench/measure" "${VMBOX_DEVICE:-/dev/vmbox}" switch
+	run timeout 200 "$TREE/tests/bench/measure" mmu "${VMBOX_DEVICE:-/dev/vmbox}" switch
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[[ $output =~ switch\ ticks\ [1-9] ]]
 	[[ $output =~ switch\ counter.exits ]]
+}
+
+@test "bench: files of the host" {
+	local where
+	for where in native "${VMBOX_DEVICE:-/dev/vmbox}"; do
+		run timeout 200 unshare -m "$TREE/tests/bench/measure" fs "$where" create
+		echo "$output"
+		[ "$status" -eq 0 ]
+		[[ $output =~ create\ ticks\ [1-9] ]]
+	done
+	[[ $output =~ create\ counter.exits ]]
 }
 
 @test "bench: a name that there is not" {

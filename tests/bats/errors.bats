@@ -27,30 +27,6 @@ is_message() {
 	[[ $stderr == *"/dev/vmbox"* ]]
 }
 
-kvm_reload() {
-	exec {hold}>&- || true
-	wait
-	rmmod kvm_amd kvm 2>/dev/null || true
-	[ -e /dev/vmbox ] || insmod "$TREE/build/kmod/vmbox.ko"
-}
-
-@test "errors: the CPU is held by another hypervisor" {
-	[ -z "${VMBOX_DEVICE-}" ] || skip "for /dev/vmbox only"
-	# Stock KVM turns SVM on with its first VM, and doesn't load beside the driver; the driver does.
-	rmmod vmbox
-	modprobe kvm-amd
-	insmod "$TREE/build/kmod/vmbox.ko"
-	mkfifo hold
-	"$GUESTS/holdvm" /dev/kvm <hold >held 3>&- &
-	exec {hold}>hold
-	eventually grep -q held held
-	vmbox /bin/true
-	kvm_reload
-	[ "$status" -eq 125 ]
-	is_message
-	[[ ${stderr,,} == *kvm* || ${stderr,,} == *busy* || ${stderr,,} == *hypervisor* ]]
-}
-
 @test "errors: not an ELF, not a script" {
 	echo "just text" >text && chmod +x text
 	vmbox ./text

@@ -9,6 +9,13 @@ VMBOX=$TREE/build/runtime/vmbox
 GUEST=$TREE/build/guest-init
 # shellcheck disable=SC2034 # used by the tests
 GUESTS=$TREE/build/tests/guests
+# The machine's: the driver, and stock KVM's module.
+# shellcheck disable=SC2034
+if grep -qw vmx /proc/cpuinfo; then
+	DRIVER=$TREE/build/kmod-intel/vmbox.ko KVM=kvm_intel
+else
+	DRIVER=$TREE/build/kmod/vmbox.ko KVM=kvm_amd
+fi
 device=()
 [ -z "${VMBOX_DEVICE-}" ] || device=(--device "$VMBOX_DEVICE")
 command=("$VMBOX" run --guest-dir "$GUEST" "${device[@]}")

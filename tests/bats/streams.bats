@@ -82,8 +82,8 @@ rss() {
 	echo $sum
 }
 
-@test "streams: ${VMBOX_STREAM_MIB:-256} MiB to a slow reader: nothing lost, nothing grows" {
-	size=$((${VMBOX_STREAM_MIB:-256} * 1048576))
+@test "streams: ${VMBOX_STREAM_MIB:-64} MiB to a slow reader: nothing lost, nothing grows" {
+	size=$((${VMBOX_STREAM_MIB:-64} * 1048576))
 	mkfifo pipe
 	"${command[@]}" /bin/sh -c "yes 0123456789abcdefghijklmnopqrstu | head -c $size" >pipe 3>&- &
 	pid=$!

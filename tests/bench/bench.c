@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Work for the memory management unit, measured from inside: the guest's side of
- * scripts/bench. `bench NAME` does the work once to warm up, says "ready", waits for a line of
- * input (or its end), does the work in rounds, and says how many TSC ticks each took; then it
- * waits again. While it waits, tests/bench/measure reads the hypervisor's counters.
- * `bench NAME quick`: one round and no warming up, to see that it works.
+ * Work measured from inside: the guest's side of scripts/bench. `bench NAME` does the work
+ * once to warm up, says "ready", waits for a line of input (or its end), does the work in
+ * rounds, and says how many TSC ticks each took; then it waits again. While it waits,
+ * tests/bench/measure reads the hypervisor's counters. `bench NAME quick`: one round and no
+ * warming up, to see that it works. Work for the memory management unit is here, work with
+ * files in files.c.
  *
  * `bench time COMMAND…` says how many ticks a command takes, for a whole `vmbox run`.
+ * `bench files` makes what the work with files needs, in the working directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,10 +24,12 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "bench.h"
+
 #define PAGE	   4096UL
 #define MAX_ROUNDS 5
 
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt, ...)
+void die(const char *fmt, ...)
 {
 	int err = errno;
 	va_list args;
@@ -52,7 +56,7 @@ static void wait_for(pid_t pid, const char *what)
 	}
 }
 
-static void spawn(char *const argv[])
+void spawn(char *const argv[])
 {
 	pid_t pid = fork();
 
@@ -269,12 +273,7 @@ static void nothing(void)
 {
 }
 
-static const struct bench {
-	const char *name;
-	void (*setup)(void);
-	void (*round)(void);
-	int rounds;
-} benches[] = {
+static const struct bench benches[] = {
 	{ "idle", nothing, nothing, 1 },
 	{ "fork", fork_setup, fork_round, 3 },
 	{ "switch", switch_setup, switch_round, 3 },
@@ -282,6 +281,14 @@ static const struct bench {
 	{ "fault", fault_setup, fault_round, 3 },
 	{ "cow", cow_setup, cow_round, 3 },
 	{ "build", build_setup, build_round, 1 },
+	{ "walk-ro", nothing, walk_ro_round, 1 },
+	{ "walk", nothing, walk_round, 1 },
+	{ "create", nothing, create_round, 1 },
+	{ "read-ro", nothing, read_ro_round, 1 },
+	{ "read", nothing, read_round, 1 },
+	{ "write", nothing, write_round, 1 },
+	{ "tar", nothing, tar_round, 1 },
+	{ "git", nothing, git_round, 1 },
 };
 
 #define NR_BENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -326,6 +333,10 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "true"))
 		return 0;
+	if (argc > 1 && !strcmp(argv[1], "files")) {
+		files_make();
+		return 0;
+	}
 	if (argc > 2 && !strcmp(argv[1], "time")) {
 		began = __rdtsc();
 		spawn(argv + 2);
@@ -337,7 +348,7 @@ int main(int argc, char **argv)
 			run(&benches[i], argc > 2 && !strcmp(argv[2], "quick"));
 			return 0;
 		}
-	fputs("usage: bench time COMMAND [ARG...], or bench", stderr);
+	fputs("usage: bench time COMMAND [ARG...], bench files, or bench", stderr);
 	for (i = 0; i < NR_BENCHES; i++)
 		fprintf(stderr, " %s", benches[i].name);
 	fputs("\n", stderr);
