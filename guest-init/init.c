@@ -14,7 +14,7 @@
  *
  * The program gets neither the control channel nor the file server's: both open
  * once per boot, are close-on-exec, and have no node in its view. The capabilities
- * by which root could reach into PID 1 or end the machine leave its bounding set.
+ * by which root could reach into PID 1, go over limits or end the machine leave its bounding set.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +38,7 @@
 
 #include "changes.h"
 #include "control.h"
+#include "limits.h"
 #include "request.h"
 #include "root.h"
 
@@ -117,15 +118,12 @@ static void reset_signals(void)
 
 static void give_up_privileges(const struct request *req)
 {
-	static const int dropped[] = { CAP_SYS_PTRACE, CAP_SYS_BOOT, CAP_SYS_RAWIO,
-				       CAP_SYS_MODULE };
-	struct rlimit files = { 1024, 65536 };
+	static const int dropped[] = { CAP_SYS_PTRACE, CAP_SYS_BOOT, CAP_SYS_RAWIO, CAP_SYS_MODULE,
+				       CAP_SYS_RESOURCE };
 
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
 		if (prctl(PR_CAPBSET_DROP, dropped[i], 0, 0, 0))
 			fail(errno, "capability %d", dropped[i]);
-	if (setrlimit(RLIMIT_NOFILE, &files))
-		fail(errno, "limit of open files");
 	if (setgroups(0, NULL) || setresgid(req->head.gid, req->head.gid, req->head.gid))
 		fail(errno, "group %u", req->head.gid);
 	if (setresuid(req->head.uid, req->head.uid, req->head.uid))
@@ -143,6 +141,7 @@ _Noreturn static void become_program(const struct request *req)
 	open_stream(1, "stdout", O_WRONLY, req);
 	open_stream(2, "stderr", O_WRONLY, req);
 	set_oom_score("0");
+	limits_enter(req);
 	give_up_privileges(req);
 	if (chdir(req->cwd))
 		fail(errno, "working directory %s", req->cwd);
@@ -184,6 +183,8 @@ _Noreturn static void report_end(int wstatus, const struct rusage *ru)
 		s.flags |= PVIO_STATUS_OOM;
 	if (WIFSIGNALED(wstatus) && WCOREDUMP(wstatus))
 		s.flags |= PVIO_STATUS_CORE;
+	if (limits_refused_fork())
+		s.flags |= PVIO_STATUS_PIDS;
 	control_finish(&s, "");
 }
 
@@ -201,6 +202,7 @@ int main(void)
 	request_parse(&req, payload, len);
 	set_up_machine(&req);
 	root_enter(&req);
+	limits_prepare(&req);
 	set_oom_score("-1000");
 	if (changes_wanted(&req, PVIO_MOUNT_DIFF))
 		list = open_channel("stderr", O_WRONLY); /* which the program may close for good */

@@ -18,11 +18,12 @@ struct fs_cut {
 };
 
 struct fs_export {
-	int fd;		/* O_PATH, a directory or a regular file */
-	bool rw;	/* else every change is EROFS */
-	bool gated;	/* rw, but not before the gate is open */
-	uint64_t quota; /* bytes that may be written, or UINT64_MAX */
-	const char *at; /* in the guest; these three are for messages */
+	int fd;		    /* O_PATH, a directory or a regular file */
+	bool rw;	    /* else every change is EROFS */
+	bool gated;	    /* rw, but not before the gate is open */
+	uint64_t quota;	    /* bytes that may be written, or UINT64_MAX */
+	uint64_t file_size; /* of one file that is written, or UINT64_MAX */
+	const char *at;	    /* in the guest; these three are for messages */
 	const char *host;
 	const char *rule;
 	bool is_program; /* there without a rule */

@@ -376,6 +376,8 @@ static int set_size(struct fs_session *s, struct fs_fid *fid, const struct fs_ac
 
 	if (size > INT64_MAX)
 		return -EFBIG;
+	if (size > act->dir->share->export->file_size)
+		return fs_log_refused(s->tree.log, act, FS_FILE_SIZE, NULL);
 	if (fid->writes)
 		err = fstat(fid->io, &st) ? -errno : 0;
 	else
@@ -453,17 +455,22 @@ int fs_change_attr(struct fs_session *s, struct fs_reader *in, struct fs_writer 
  */
 static int charge_write(struct fs_session *s, struct fs_fid *fid, uint64_t offset, uint32_t count)
 {
+	const struct fs_export *export = fid->node->share->export;
 	const struct fs_act act = { "write", fid->node, NULL };
 	uint64_t first, last;
 	struct stat st;
 	int err;
 
-	if (fid->node->share->export->quota == UINT64_MAX)
+	if (export->quota == UINT64_MAX && export->file_size == UINT64_MAX)
 		return 0;
 	if (fstat(fid->io, &st))
 		return -errno;
 	if (fid->appends)
 		offset = st.st_size;
+	if (offset + count > export->file_size)
+		return fs_log_refused(s->tree.log, &act, FS_FILE_SIZE, NULL);
+	if (export->quota == UINT64_MAX)
+		return 0;
 	first = (offset < (uint64_t)st.st_size ? offset : (uint64_t)st.st_size) / FS_BLOCK + 1;
 	last = (offset + count - 1) / FS_BLOCK + 1;
 	err = charge(s, &act, last - first + (first != fid->charged));

@@ -272,6 +272,7 @@ static const struct {
 	[FS_NOT_YET] = { -EROFS,
 			 "its changes are committed after the program's success, not before" },
 	[FS_QUOTA] = { -EDQUOT, "its quota is used up" },
+	[FS_FILE_SIZE] = { -EFBIG, "it would be larger than a file may be (file_size)" },
 	[FS_MOUNT] = { -EACCES,
 		       "the host has something mounted there: give that a rule of its own" },
 	[FS_SPECIAL] = { -EACCES, "devices, sockets and fifos are neither made nor opened" },

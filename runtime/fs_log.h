@@ -32,6 +32,7 @@ enum fs_reason {
 	FS_READ_ONLY, /* the export's rule */
 	FS_NOT_YET,   /* the same: the gate is not open */
 	FS_QUOTA,     /* the same */
+	FS_FILE_SIZE, /* the same */
 	FS_MOUNT,     /* the same: it shows one file system of the host's */
 	FS_SPECIAL,   /* the same: and of that files and directories */
 	FS_OTHER,     /* the same: and nothing of it leaves it */

@@ -31,12 +31,14 @@
 
 #include "fs_node.h"
 
-static int open_beneath(int dir, const char *name)
+/* What is mounted there is seen only where another rule's is put over it: @cuts are the name's. */
+static int open_beneath(int dir, const char *name, const struct fs_cut_name *cuts)
 {
+	bool may_be_mount = cuts && cuts->cut && !cuts->cut->deny;
 	struct open_how how = {
 		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
-			   RESOLVE_NO_XDEV,
+			   (may_be_mount ? 0 : RESOLVE_NO_XDEV),
 	};
 	int fd, tries = 0;
 
@@ -166,7 +168,7 @@ void fs_tree_fini(struct fs_tree *t)
 /* Down the names, from the export or from the nearest ancestor that is open; nothing between is kept. */
 static int node_find_fd(struct fs_node *node, bool from_export)
 {
-	const char *names[FS_DEPTH_MAX];
+	const struct fs_node *nodes[FS_DEPTH_MAX];
 	struct fs_node *up;
 	size_t n = 0;
 	int fd, next;
@@ -176,11 +178,11 @@ static int node_find_fd(struct fs_node *node, bool from_export)
 			return -ESTALE;
 		if (n == FS_DEPTH_MAX)
 			return -ENAMETOOLONG;
-		names[n++] = up->name;
+		nodes[n++] = up;
 	}
 	fd = up->fd;
-	while (n) {
-		next = open_beneath(fd, names[--n]);
+	while (n--) {
+		next = open_beneath(fd, nodes[n]->name, nodes[n]->cuts);
 		if (fd != up->fd)
 			close(fd);
 		if (next < 0)
@@ -362,7 +364,7 @@ int fs_node_walk(struct fs_tree *t, struct fs_node *dir, struct fs_str wire_name
 		fs_log_refused(t->log, &act, FS_DENIED, hiding_cut(dir, cut));
 		return -ENOENT;
 	}
-	fd = open_beneath(dirfd, name);
+	fd = open_beneath(dirfd, name, cut);
 	if (fd == -EXDEV)
 		return fs_log_refused(t->log, &act, FS_MOUNT, NULL);
 	if (fd < 0)

@@ -323,15 +323,25 @@ static void make_env(struct run *r)
 		add_env(r, &n, env_entry(policy->env[i].name, policy->env[i].value));
 }
 
+/* A policy's number for the guest. */
+static uint32_t count(uint64_t limit)
+{
+	return limit == POLICY_UNSET ? 0 : limit;
+}
+
 static int make_request(struct run *r, struct program *program)
 {
+	const uint64_t *limit = r->options->policy->limit;
 	struct request request = { .program = program->path,
 				   .hostname = "vmbox",
 				   .argv = r->options->argv,
 				   .env = r->env,
 				   .view = &r->view,
 				   .uid = r->uid,
-				   .gid = r->gid };
+				   .gid = r->gid,
+				   .file_size = limit[POLICY_FILE_SIZE],
+				   .files = count(limit[POLICY_FILES]),
+				   .pids = count(limit[POLICY_PIDS]) };
 	char cwd[PATH_MAX], error[PATH_MAX + 128];
 
 	if (!r->options->cwd && !getcwd(cwd, sizeof(cwd))) {
@@ -368,6 +378,24 @@ static void fill_standard_descriptors(void)
 
 /* ---- the children ---- */
 
+/*
+ * Processor time, of what works for the guest: SIGXCPU ends it, and SIGKILL, a second
+ * later, one that would not have it. A shorter limit of the caller's stays.
+ */
+static void limit_cpu(uint64_t ns)
+{
+	rlim_t seconds = ns / 1000000000 + !!(ns % 1000000000);
+	struct rlimit limit;
+
+	if (ns == POLICY_UNSET || getrlimit(RLIMIT_CPU, &limit))
+		return;
+	if (seconds + 1 < limit.rlim_max)
+		limit.rlim_max = seconds + 1;
+	if (seconds < limit.rlim_cur)
+		limit.rlim_cur = seconds;
+	setrlimit(RLIMIT_CPU, &limit);
+}
+
 /* In the child: no signal of the terminal's, none of the launcher's mask. */
 static pid_t fork_child(struct run *r)
 {
@@ -375,6 +403,7 @@ static pid_t fork_child(struct run *r)
 
 	if (!child) {
 		setsid();
+		limit_cpu(r->options->policy->limit[POLICY_CPU]);
 		sigprocmask(SIG_SETMASK, &r->old_signals, NULL);
 	}
 	return child;
@@ -557,7 +586,7 @@ static int finish_commit(const struct run *r, enum outcome outcome, const struct
 	if (r->gate < 0 || (r->opened && outcome == HAVE_RESULT && report_is_success(res)))
 		return code;
 	report_not_committed(r->opened);
-	return r->opened && outcome != ENDED_HERE ? EXIT_VMBOX_FAILED : code;
+	return r->opened && outcome == HAVE_RESULT ? EXIT_VMBOX_FAILED : code;
 }
 
 static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_result *res,
@@ -652,6 +681,7 @@ int launcher_run(const struct run_options *options)
 	r.uid = getuid();
 	r.gid = getgid();
 	r.config.memory = options->memory;
+	r.config.output = options->policy->limit[POLICY_STDOUT];
 	r.config.verbose = options->verbose;
 	if (isolate(options))
 		return EXIT_VMBOX_FAILED;

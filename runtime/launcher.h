@@ -9,6 +9,7 @@
 #include "../policy/policy.h"
 
 #define EXIT_OUT_OF_MEMORY 122
+#define EXIT_OUTPUT_LIMIT  123
 #define EXIT_TIMEOUT	   124
 #define EXIT_VMBOX_FAILED  125
 

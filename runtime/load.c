@@ -191,9 +191,6 @@ static const char *place_problem(const struct policy_place *place)
 
 bool policy_refuse(const struct policy *policy)
 {
-	static const bool enforced[POLICY_NR_LIMITS] = {
-		[POLICY_WALL] = true, [POLICY_MEMORY] = true
-	};
 	char origin[POLICY_ORIGIN_MAX];
 	const char *problem;
 	size_t i;
@@ -206,15 +203,6 @@ bool policy_refuse(const struct policy *policy)
 		say("%s: %s is not enforced yet (%s): this vmbox runs only with what it can "
 		    "enforce; change the rule",
 		    origin, problem, policy->places[i].at);
-		return true;
-	}
-	for (i = 0; i < POLICY_NR_LIMITS; i++) {
-		if (policy->limit[i] == POLICY_UNSET || enforced[i])
-			continue;
-		policy_origin_text(&policy->limit_origin[i], origin);
-		say("%s: the limit '%s' is not enforced yet: this vmbox runs only with what it can "
-		    "enforce; take it away",
-		    origin, policy_limit_name(i));
 		return true;
 	}
 	return false;

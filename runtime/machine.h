@@ -23,6 +23,7 @@ struct pump {
 	struct ring ring;	 /* its thread's, but while it waits */
 	int fd;			 /* (c) */
 	bool is_fs;		 /* (c) the end of fd is the end of the VM */
+	uint64_t left;		 /* its thread's: bytes that may still go out */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool waiting;	  /* [lock] for the guest's doorbell */

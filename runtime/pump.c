@@ -21,6 +21,8 @@ void pump_init(struct machine *m, unsigned int i, int fd, unsigned int channel,
 	p->machine = m;
 	p->fd = fd;
 	p->is_fs = channel == PVIO_CH_9P || channel == PVIO_CH_9P_RW;
+	p->left = channel == PVIO_CH_STDOUT || channel == PVIO_CH_STDERR ? m->config->output
+									 : UINT64_MAX;
 	ring_init(&p->ring, m->region, channel, direction);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
@@ -99,13 +101,17 @@ void *pump_thread(void *arg)
 	for (;;) {
 		switch (ring_peek(&p->ring, &span, &len)) {
 		case RING_READY:
-			n = move(p, span, len);
+			if (!p->left)
+				machine_end(p->machine, VMM_OUTPUT_LIMIT, NULL,
+					    p->fd == 1 ? "stdout" : "stderr");
+			n = move(p, span, len < p->left ? len : p->left);
 			if (n <= 0) {
 				if (n && loses_bytes(p, -n))
 					p->error = -n;
 				close_ring(p);
 				goto finished;
 			}
+			p->left -= n;
 			if (ring_advance(&p->ring, n))
 				machine_raise(p->machine, PVIO_IRQ);
 			publish(p, false);

@@ -55,6 +55,10 @@ static const char *end_text(int status)
 
 int report_lost(const char *process, int status)
 {
+	if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
+		say("the limit of processor time is reached (--cpu): the program was ended");
+		return EXIT_TIMEOUT;
+	}
 	say("the %s process was lost: %s", process, end_text(status));
 	return EXIT_VMBOX_FAILED;
 }
@@ -69,6 +73,11 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 		say("the guest ran out of memory and killed a process; it had %llu MiB: give it "
 		    "more with --memory",
 		    mib);
+	if (s->flags & PVIO_STATUS_PIDS)
+		say("the program had as many processes and threads as it may have (--pids), and "
+		    "was refused one more");
+	if (s->kind == PVIO_SIGNALED && s->value == SIGXFSZ)
+		say("a file was to become larger than it may be (--file-size)");
 	switch (s->kind) {
 	case PVIO_EXITED:
 		return s->value;
@@ -154,6 +163,9 @@ static int report_end(const struct run_options *o, const struct vmm_result *res)
 		say("the guest stopped before the program ended: %s", res->text);
 		show_console(o, res);
 		break;
+	case VMM_OUTPUT_LIMIT:
+		say("the limit of %s is reached (--stdout): the program was ended", res->text);
+		return EXIT_OUTPUT_LIMIT;
 	case VMM_PROTOCOL:
 		say("the guest broke the channel protocol and was stopped: %s", res->text);
 		break;

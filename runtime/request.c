@@ -55,7 +55,12 @@ static uint32_t put_strings(struct builder *b, char *const *list)
 
 uint8_t *request_build(const struct request *r, size_t *size)
 {
-	struct pvio_run run = { .uid = r->uid, .gid = r->gid, .nr_mounts = r->view->nr_mounts };
+	struct pvio_run run = { .uid = r->uid,
+				.gid = r->gid,
+				.nr_mounts = r->view->nr_mounts,
+				.file_size = r->file_size,
+				.files = r->files,
+				.pids = r->pids };
 	struct pvio_msg head = { .type = PVIO_MSG_RUN };
 	struct builder b = { 0 };
 	size_t i;

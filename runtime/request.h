@@ -16,6 +16,9 @@ struct request {
 	char *const *env;
 	const struct view *view;
 	uint32_t uid, gid;
+	uint64_t file_size; /* UINT64_MAX: not limited */
+	uint32_t files;	    /* 0: not limited; as pids is */
+	uint32_t pids;
 };
 
 /* The message with its head, to be freed; NULL with errno. time_* are left 0. */

@@ -90,17 +90,24 @@ static struct fs_export *add_export(struct maker *m, const char *at, int fd, uns
 	}
 	mount->mount.export = m->v->nr_exports;
 	export = &m->v->exports[m->v->nr_exports++];
-	*export = (struct fs_export){ .fd = fd, .quota = UINT64_MAX, .at = mount->at };
+	*export = (struct fs_export){ .fd = fd,
+				      .quota = UINT64_MAX,
+				      .file_size = m->policy->limit[POLICY_FILE_SIZE],
+				      .at = mount->at };
 	return export;
+}
+
+static int open_how(int dir, const char *path, uint64_t resolve)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_NOFOLLOW, .resolve = resolve };
+
+	return syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
 /* Not by way of a link, but @path itself may be one. */
 static int open_path(int dir, const char *path)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
-				.resolve = RESOLVE_NO_SYMLINKS };
-
-	return syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	return open_how(dir, path, RESOLVE_NO_SYMLINKS);
 }
 
 /* What @place is called in the export that shows what is around it. */
@@ -178,6 +185,24 @@ static bool has_mount_point(const struct fs_export *around, const struct policy_
 	if (fd >= 0)
 		close(fd);
 	return has;
+}
+
+/* Is what leads to @place in a file system that @around does not show? */
+static bool is_behind_mount(const struct fs_export *around, const struct policy_place *place)
+{
+	char path[PATH_MAX], *slash;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s", name_in(around, place));
+	slash = strrchr(path, '/');
+	if (!slash)
+		return false;
+	*slash = '\0';
+	fd = open_how(around->fd, path, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+	if (fd < 0)
+		return errno == EXDEV;
+	close(fd);
+	return false;
 }
 
 /* Consumes @fd. A link that others show is seen there. */
@@ -284,6 +309,10 @@ static int add_place(struct maker *m, const struct policy_place *place)
 	if (!is_dir && rule->access == POLICY_OVERLAY)
 		return fail_rule(m, place,
 				 "only a directory can be an overlay: name the one it is in");
+	if (around && is_behind_mount(around, place))
+		return fail_rule(m, place,
+				 "the host has something mounted on the way there, which no rule "
+				 "shows: give that a rule of its own, too");
 	if (around && !has_mount_point(around, place, is_dir))
 		return fail_rule(
 			m, place,

@@ -15,6 +15,7 @@ struct vmm_config {
 	int fs_sock[2]; /* 9P streams to the file server: cached, rw; consumed */
 	int result; /* socket: struct vmm_result; a byte in answer to VMM_WANTS_COMMIT; consumed */
 	uint64_t memory; /* bytes */
+	uint64_t output; /* bytes of stdout, and of stderr; UINT64_MAX: not limited */
 	struct blob kernel, initrd;
 	uint8_t *request; /* the RUN message */
 	size_t request_size;
@@ -30,6 +31,7 @@ enum vmm_reason {
 	VMM_GUEST_STOPPED, /* reset, triple fault or power-off without a status; text: how */
 	VMM_PROTOCOL,	   /* text: what the guest did */
 	VMM_LOST_FS,	   /* the file server is gone */
+	VMM_OUTPUT_LIMIT,  /* text: of which stream */
 	VMM_WANTS_COMMIT,  /* not the end: the program has succeeded, its output is out */
 };
 

@@ -33,7 +33,7 @@
 #include <linux/types.h>
 
 #define PVIO_MAGIC   0x4f495650 /* "PVIO" */
-#define PVIO_VERSION 2
+#define PVIO_VERSION 3
 
 #define PVIO_GPA  0xd0000000ULL /* guest-physical base of the region */
 #define PVIO_PORT 0x0d00	/* doorbell port, 32-bit writes only */
@@ -120,6 +120,9 @@ struct pvio_run {
 	__u32 nr_argv;
 	__u32 nr_env;
 	__u32 nr_mounts;
+	__u64 file_size; /* RLIMIT_FSIZE; ~0: none */
+	__u32 files;	 /* RLIMIT_NOFILE; 0: the usual */
+	__u32 pids;	 /* processes and threads of the program at a time; 0: not limited */
 };
 
 #define PVIO_MOUNT_DIR	   1 /* bind directory "<export>" of the 9P root */
@@ -149,6 +152,7 @@ struct pvio_mount {
 
 #define PVIO_STATUS_OOM	 1 /* flags: the guest's OOM killer ended a process */
 #define PVIO_STATUS_CORE 2 /* flags: WCOREDUMP */
+#define PVIO_STATUS_PIDS 4 /* flags: a fork was refused because of pids */
 
 #define PVIO_STATUS_TEXT_MAX 256
 

@@ -263,6 +263,24 @@ for i in 1, 2:
 	[ ! -e w/y ]
 }
 
+@test "fs: what is mounted beneath a rule's path is shown by a rule of its own" {
+	mkdir -p data/m
+	mount -t tmpfs x data/m
+	mkdir data/m/sub
+	echo mounted >data/m/f
+	vmbox --ro data:/data /bin/sh -c 'cat /data/m/f'
+	[ "$status" -ne 0 ]
+	[[ $stderr == *'refused: lookup of "/data/m": --ro data:/data: the host has something mounted there: give that a rule of its own'* ]]
+	vmbox --ro data:/data --rw data/m:/data/m /bin/sh -c 'cat /data/m/f; echo new >/data/m/new; ls /data'
+	[ "$status" -eq 0 ]
+	[ "$output" = $'mounted\nm' ]
+	[ "$(cat data/m/new)" = new ]
+	vmbox --ro data:/data --ro data/m/sub:/data/m/sub /bin/true
+	umount data/m
+	[ "$status" -eq 125 ]
+	[[ $stderr == *"--ro data/m/sub:/data/m/sub: the host has something mounted on the way there, which no rule shows: give that a rule of its own, too"* ]]
+}
+
 @test "fs: denials are said once, and not without end" {
 	vmbox /bin/sh -c 'for i in $(seq 40); do echo x >/usr/x$i; echo x >/usr/x$i; done'
 	[ "$(grep -c 'vmbox: refused: create of "/usr/x' <<<"$stderr")" -eq 16 ]

@@ -75,6 +75,7 @@ static void open_exports(struct fs_export *exports)
 	for (int i = 0; i < 4; i++) {
 		exports[i].at = exports[i].host = exports[i].rule = "x";
 		exports[i].quota = 1 << 20;
+		exports[i].file_size = 1 << 18;
 	}
 	exports[2].rw = true;
 	exports[2].cuts = cuts;

@@ -53,6 +53,7 @@ void client_start(struct client *c, serve_fn *serve, const struct fs_export *exp
 		e->at = e->at ? e->at : e->host;
 		e->rule = e->rule ? e->rule : "test";
 		e->quota = e->quota ? e->quota : UINT64_MAX;
+		e->file_size = e->file_size ? e->file_size : UINT64_MAX;
 		gated |= e->gated;
 	}
 	if (gated && pipe2(gate, O_NONBLOCK | O_CLOEXEC))

@@ -525,6 +525,32 @@ static void test_quota(void)
 	exports[0].quota = 0;
 }
 
+/* The guest's own limit, of one who does not keep it. */
+static void test_file_size(void)
+{
+	static char data[20];
+
+	exports[0].file_size = 100;
+	start(-1);
+	CHECK(client_walk(&c, 1, 10, "") == 0);
+	CHECK(client_create(&c, 10, "f", O_CREAT | O_RDWR, 0644) == 0);
+	CHECK(client_write(&c, 10, 80, data, 20) == 20);
+	CHECK(client_write(&c, 10, 81, data, 20) == -EFBIG &&
+	      client_write(&c, 10, 100, data, 1) == -EFBIG);
+	CHECK(client_write(&c, 10, INT64_MAX - 20, data, 20) == -EFBIG);
+	CHECK(set(10, SIZE, 0, 0, 101) == EFBIG && set(10, SIZE, 0, 0, INT64_MAX) == EFBIG);
+	CHECK(client_walk(&c, 1, 11, "f") == 0 && set(11, SIZE, 0, 0, 101) == EFBIG);
+	CHECK(getattr_size(10) == 100 && set(11, SIZE, 0, 0, 99) == 0);
+	CHECK(client_walk(&c, 1, 12, "f") == 0 && client_open(&c, 12, O_WRONLY | O_APPEND) == 0);
+	CHECK(client_write(&c, 12, 0, data, 1) == 1 && client_write(&c, 12, 0, data, 1) == -EFBIG);
+	CHECK(client_walk(&c, 2, 13, "") == 0);
+	CHECK(client_create(&c, 13, "large", O_CREAT | O_RDWR, 0644) == 0);
+	CHECK(client_write(&c, 13, 1000, data, 20) == 20 && client_unlink(&c, 2, "large", 0) == 0);
+	CHECK(client_unlink(&c, 1, "f", 0) == 0);
+	stop();
+	exports[0].file_size = 0;
+}
+
 /* Each line of the audit: printable ASCII, one object. Their number; found: those with text. */
 static int audit_lines(const char *text, int *found)
 {
@@ -686,6 +712,33 @@ static void test_too_many_open(void)
 	stop();
 }
 
+/* What a guest can have us remember, and how far down. */
+static void test_bounds(void)
+{
+	uint32_t i;
+	int err = 0;
+
+	start(-1);
+	write_file("tree/f", "text");
+	for (i = 10; !err; i++) {
+		CHECK(i < 2 * FS_FIDS_MAX);
+		err = client_walk(&c, 1, i, "f");
+	}
+	CHECK(err == ENFILE && i >= FS_FIDS_MAX);
+	CHECK(client_clunk(&c, 10) == 0 && client_walk(&c, 1, 10, "f") == 0);
+	stop();
+	start(-1);
+	CHECK(client_walk(&c, 1, 10, "") == 0);
+	for (i = 10, err = 0; !err; i++) {
+		CHECK(i < 2 * FS_DEPTH_MAX);
+		err = client_mkdir(&c, i, "d", 0755);
+		CHECK(err || client_walk(&c, i, i + 1, "d") == 0);
+	}
+	CHECK(err == ENAMETOOLONG && i > FS_DEPTH_MAX);
+	CHECK(client_mkdir(&c, i - 2, "e", 0755) == 0);
+	stop();
+}
+
 /* One session moves what the other has looked up: no record names another file than is opened. */
 static void test_two_sessions(void)
 {
@@ -756,12 +809,22 @@ static void test_mounts(void)
 	write_file("tree/two", "under");
 	CHECK(mount("tree/one", "tree/two", NULL, MS_BIND, NULL) ==
 	      0); /* of the same file system */
+	CHECK(mkdir("tree/out", 0755) == 0 && mount("x", "tree/out", "tmpfs", 0, NULL) == 0);
+	write_file("tree/out/inside", "of another rule");
+	exports[0].cuts = cuts;
+	exports[0].nr_cuts = sizeof(cuts) / sizeof(cuts[0]);
 	audit = open("audit", O_CREAT | O_TRUNC | O_WRONLY, 0600);
 	start(audit);
 	CHECK(client_walk(&c, 1, 10, "m") == EACCES && client_walk(&c, 1, 10, "two") == EACCES);
 	CHECK(client_walk(&c, 1, 10, "") == 0);
 	CHECK(client_create(&c, 10, "two", O_CREAT | O_RDWR | O_TRUNC, 0644) == EXDEV);
 	CHECK(client_unlink(&c, 1, "m", AT_REMOVEDIR) == EBUSY && has("tree/two", "over"));
+	/* But what has a rule of its own is seen, and that is all. */
+	CHECK(client_walk(&c, 1, 11, "out") == 0 && client_walk(&c, 11, 12, "inside") == ENOENT);
+	CHECK(lists(1, "out") && !lists(11, "inside"));
+	CHECK(client_mkdir(&c, 11, "x", 0755) == EBUSY);
+	CHECK(umount2("tree/out", MNT_DETACH) == 0);
+	exports[0].nr_cuts = 0;
 	CHECK(umount2("tree/m", MNT_DETACH) == 0 && umount2("tree/two", MNT_DETACH) == 0);
 	CHECK(has("tree/two", "under"));
 	stop();
@@ -928,9 +991,11 @@ int main(void)
 	test_long_cut();
 	test_gate();
 	test_quota();
+	test_file_size();
 	test_audit();
 	test_audit_comes_first();
 	test_too_many_open();
+	test_bounds();
 	test_two_sessions();
 	test_moved_out();
 	test_mounts();
