@@ -378,9 +378,16 @@ static void fill_standard_descriptors(void)
 
 /* ---- the children ---- */
 
+static void on_cpu_limit(int sig)
+{
+	(void)sig;
+	_exit(EXIT_CPU_LIMIT);
+}
+
 /*
- * Processor time, of what works for the guest: SIGXCPU ends it, and SIGKILL, a second
- * later, one that would not have it. A shorter limit of the caller's stays.
+ * Processor time, of what works for the guest: SIGXCPU ends it (by a handler, because a PID
+ * namespace's first process has no default actions), and SIGKILL, a second later, one
+ * that would not have it. A shorter limit of the caller's stays.
  */
 static void limit_cpu(uint64_t ns)
 {
@@ -393,6 +400,7 @@ static void limit_cpu(uint64_t ns)
 		limit.rlim_max = seconds + 1;
 	if (seconds < limit.rlim_cur)
 		limit.rlim_cur = seconds;
+	signal(SIGXCPU, on_cpu_limit);
 	setrlimit(RLIMIT_CPU, &limit);
 }
 

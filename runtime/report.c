@@ -55,7 +55,7 @@ static const char *end_text(int status)
 
 int report_lost(const char *process, int status)
 {
-	if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
+	if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CPU_LIMIT) {
 		say("the limit of processor time is reached (--cpu): the program was ended");
 		return EXIT_TIMEOUT;
 	}

@@ -8,6 +8,8 @@
 #include "launcher.h"
 #include "vmm.h"
 
+#define EXIT_CPU_LIMIT 24 /* of the VMM and the file server: their processor time is over */
+
 /* One line: what, why, what to do. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -18,13 +18,16 @@ load helpers
 }
 
 @test "limits: the bytes of stdout, to the last one" {
-	vmbox --stdout 100000 /bin/sh -c 'head -c 100000 /dev/zero | tr "\0" a; head -c 100000 /dev/zero >&2 | tr "\0" b; exit 5'
+	status=0
+	"${command[@]}" --stdout 100000 /bin/sh -c 'head -c 100000 /dev/zero; head -c 100000 /dev/zero >&2; exit 5' >out 2>err || status=$?
 	[ "$status" -eq 5 ]
-	[ ${#output} -eq 100000 ]
-	run -123 "${command[@]}" --stdout 100000 /bin/sh -c 'head -c 100000 /dev/zero | tr "\0" a; sleep 2; echo; sleep 1000'
-	show
-	[ "${output%%vmbox:*}" = "$(head -c 100000 /dev/zero | tr '\0' a)" ]
-	[ "vmbox:${output#*vmbox:}" = "vmbox: the limit of stdout is reached (--stdout): the program was ended" ]
+	[ "$(stat -c %s out err)" = $'100000\n100000' ]
+	status=0
+	"${command[@]}" --stdout 100000 /bin/sh -c 'head -c 99999 /dev/zero; echo bc; sleep 1000' >out 2>err || status=$?
+	[ "$status" -eq 123 ]
+	[ "$(stat -c %s out)" -eq 100000 ]
+	[ "$(tail -c 1 out)" = b ]
+	[ "$(cat err)" = "vmbox: the limit of stdout is reached (--stdout): the program was ended" ]
 }
 
 @test "limits: the bytes of stderr" {
@@ -92,6 +95,7 @@ except OSError as e: print(e.strerror)
 }
 
 @test "limits: the profiles run, within theirs" {
+	chmod 755 . # root's run is nobody's where it changes nothing
 	echo of the host >file
 	for profile in ci build; do
 		vmbox --policy $profile /bin/sh -c 'cat file; echo changed >file; ulimit -n; cat file'
