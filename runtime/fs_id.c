@@ -28,6 +28,16 @@ uint64_t fs_tree_inode(struct fs_tree *t, dev_t dev, ino_t ino)
 	return mix(ino ^ mix(dev)) | 1ULL << 63;
 }
 
+/*
+ * What is another export's is a file of its own here: a guest that took them for one would
+ * show the one's contents at the other's place.
+ */
+static uint64_t mount_point_inode(const struct fs_tree *t, const struct fs_node *node,
+				  uint64_t inode)
+{
+	return mix(inode ^ mix(node->share - t->shares)) | 1ULL << 63;
+}
+
 struct fs_qid fs_tree_qid(struct fs_tree *t, const struct fs_node *node, const struct stat *st)
 {
 	struct fs_qid q = { 0 };
@@ -40,6 +50,8 @@ struct fs_qid fs_tree_qid(struct fs_tree *t, const struct fs_node *node, const s
 		    (uint32_t)st->st_size << 8;
 	if (node->share)
 		q.path = fs_tree_inode(t, st->st_dev, st->st_ino);
+	if (fs_node_is_cut(node) && !node->cuts->cut->deny)
+		q.path = mount_point_inode(t, node, q.path);
 	return q;
 }
 

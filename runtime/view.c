@@ -159,12 +159,25 @@ static struct fs_export **export_of(struct maker *m, const struct policy_place *
 	return &m->v->place[place - m->policy->places];
 }
 
-/* Is at @place what @above has there anyway? */
-static bool same_files(const struct policy_place *above, const struct policy_place *place)
+/* Is @path in @around, or what leads there, in a file system that @around does not show? */
+static bool is_behind_mount(const struct fs_export *around, const char *path)
+{
+	int fd = open_how(around->fd, path, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+
+	if (fd < 0)
+		return errno == EXDEV;
+	close(fd);
+	return false;
+}
+
+/* Is at @place what @above, by @around, has there anyway? */
+static bool same_files(const struct policy_place *above, const struct fs_export *around,
+		       const struct policy_place *place)
 {
 	char host[PATH_MAX];
 
-	return !policy_host_path(above, place->at, host) && !strcmp(host, place->rule->path);
+	return !policy_host_path(above, place->at, host) && !strcmp(host, place->rule->path) &&
+	       !is_behind_mount(around, name_in(around, place));
 }
 
 static bool same_access(const struct policy_rule *a, const struct policy_rule *b)
@@ -187,22 +200,17 @@ static bool has_mount_point(const struct fs_export *around, const struct policy_
 	return has;
 }
 
-/* Is what leads to @place in a file system that @around does not show? */
-static bool is_behind_mount(const struct fs_export *around, const struct policy_place *place)
+/* The guest has to come to it, to put something over it. */
+static bool leads_over_mount(const struct fs_export *around, const struct policy_place *place)
 {
 	char path[PATH_MAX], *slash;
-	int fd;
 
 	snprintf(path, sizeof(path), "%s", name_in(around, place));
 	slash = strrchr(path, '/');
 	if (!slash)
 		return false;
 	*slash = '\0';
-	fd = open_how(around->fd, path, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
-	if (fd < 0)
-		return errno == EXDEV;
-	close(fd);
-	return false;
+	return is_behind_mount(around, path);
 }
 
 /* Consumes @fd. A link that others show is seen there. */
@@ -280,7 +288,7 @@ static int add_place(struct maker *m, const struct policy_place *place)
 	const struct policy_place *up = policy_above(m->policy, place);
 	const struct policy_place *above = shown_above(m, place);
 	struct fs_export *around = above ? *export_of(m, above) : NULL;
-	bool is_same = around && same_files(above, place), is_dir;
+	bool is_same = around && same_files(above, around, place), is_dir;
 	struct stat st;
 	int fd;
 
@@ -309,7 +317,7 @@ static int add_place(struct maker *m, const struct policy_place *place)
 	if (!is_dir && rule->access == POLICY_OVERLAY)
 		return fail_rule(m, place,
 				 "only a directory can be an overlay: name the one it is in");
-	if (around && is_behind_mount(around, place))
+	if (around && leads_over_mount(around, place))
 		return fail_rule(m, place,
 				 "the host has something mounted on the way there, which no rule "
 				 "shows: give that a rule of its own, too");

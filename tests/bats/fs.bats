@@ -275,10 +275,13 @@ for i in 1, 2:
 	[ "$status" -eq 0 ]
 	[ "$output" = $'mounted\nm' ]
 	[ "$(cat data/m/new)" = new ]
+	vmbox --ro data:/data --ro data/m:/data/m /bin/cat /data/m/f # the same access: not the same files
+	[ "$status" -eq 0 ]
+	[ "$output" = mounted ]
 	vmbox --ro data:/data --ro data/m/sub:/data/m/sub /bin/true
 	umount data/m
 	[ "$status" -eq 125 ]
-	[[ $stderr == *"--ro data/m/sub:/data/m/sub: the host has something mounted on the way there, which no rule shows: give that a rule of its own, too"* ]]
+	[[ $stderr == *"--ro data/m/sub:/data/m/sub: /data/m/sub: the host has something mounted on the way there, which no rule shows: give that a rule of its own, too"* ]]
 }
 
 @test "fs: denials are said once, and not without end" {
