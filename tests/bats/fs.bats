@@ -103,7 +103,7 @@ os._exit(0)"
 }
 
 @test "fs: rw: a tree of many small files" {
-	LIMIT=600
+	LIMIT=$((600 + FILES / 40))
 	in_rw "/usr/bin/python3 -c '
 import os
 for i in range($FILES):
@@ -120,7 +120,7 @@ for i in range(0, $FILES, 2):
 }
 
 @test "fs: rw: a large file" {
-	LIMIT=600
+	LIMIT=$((600 + MIB))
 	in_rw "head -c ${MIB}M /dev/zero | tr '\\0' x >large; sha256sum <large; printf end | dd of=large bs=1 seek=5000000000 conv=notrunc status=none; stat -c %s large; tail -c 3 large"
 	[ "$status" -eq 0 ]
 	[ "$(stat -c %s large)" -eq 5000000003 ]
