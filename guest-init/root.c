@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Builds the program's root on a tmpfs at /new: the host's exports, overlays of
- * them, /proc, /sys, a /dev with harmless nodes only, a small /etc. Then it becomes
- * the root, and neither the initramfs nor the 9P root can be named any more.
+ * Builds the program's root at /new, on a tmpfs, or for `vmbox learn` on an overlay
+ * of the host's: the host's exports, overlays of them, /proc, /sys, a /dev with
+ * harmless nodes only, a small /etc. Then it becomes the root, and neither the
+ * initramfs nor the 9P root can be named any more.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,9 +31,10 @@ static void do_mount(const char *what, const char *at, const char *type, unsigne
 		fail(errno, "mount of %s at %s", type ? type : what, at);
 }
 
+/* In an overlay of the host's root it may be there. */
 static void make_dir(const char *path, mode_t mode)
 {
-	if (mkdir(path, mode))
+	if (mkdir(path, mode) && errno != EEXIST)
 		fail(errno, "directory %s", path);
 }
 
@@ -40,6 +42,16 @@ static void make_link(const char *target, const char *path)
 {
 	if (symlink(target, path))
 		fail(errno, "symbolic link %s", path);
+}
+
+/* A directory into which the file server's user may not look is hidden by one of ours. */
+static void hide_closed(const char *dir)
+{
+	char name[4096 + 16];
+
+	snprintf(name, sizeof(name), "%s/.vmbox", dir);
+	if (access(name, F_OK) && errno == EACCES)
+		do_mount("closed", dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755");
 }
 
 /* Makes what is missing of the directories that lead to path. */
@@ -53,6 +65,7 @@ static void make_parents(const char *path)
 		*p = '\0';
 		if (mkdir(copy, 0755) && errno != EEXIST && errno != EROFS)
 			fail(errno, "directory %s", copy);
+		hide_closed(copy);
 		*p = '/';
 	}
 	free(copy);
@@ -211,24 +224,42 @@ static void add_mount(struct request_mount *m)
 	}
 }
 
-/* In the order given: what is around a mount comes before it. */
-static void add_mounts(const struct request *req)
+static bool is_root(const struct request_mount *m)
 {
-	struct request_mount *m, *end = req->mounts + req->head.nr_mounts;
+	return m->how.kind == PVIO_MOUNT_OVERLAY && !strcmp(m->path, "/");
+}
+
+/* Both 9P mounts, if they are needed, and the root. */
+static void add_root(const struct request *req)
+{
+	struct request_mount *m, *end = req->mounts + req->head.nr_mounts, *root = NULL;
 	bool cached = false, rw = false;
 
 	for (m = req->mounts; m < end; m++) {
 		rw |= is_rw(m);
 		cached |= is_cached(m);
+		root = is_root(m) ? m : root;
 	}
 	if (cached)
 		mount_host("/dev/vmbox/9p", "/host", "loose");
 	if (rw)
 		mount_host("/dev/vmbox/9p-rw", "/host-rw", "mmap");
-	for (m = req->mounts; m < end; m++)
-		if (m->how.kind != PVIO_MOUNT_SYMLINK)
+	if (root)
+		add_mount(root);
+	else
+		do_mount("root", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755");
+}
+
+/* In the order given: what is around a mount comes before it. */
+static void add_mounts(const struct request *req)
+{
+	struct request_mount *m;
+
+	for (m = req->mounts; m < req->mounts + req->head.nr_mounts; m++)
+		if (m->how.kind != PVIO_MOUNT_SYMLINK && !is_root(m))
 			add_mount(m);
-	if ((cached && umount2("/host", MNT_DETACH)) || (rw && umount2("/host-rw", MNT_DETACH)))
+	if ((umount2("/host", MNT_DETACH) && errno != EINVAL) ||
+	    (umount2("/host-rw", MNT_DETACH) && errno != EINVAL)) /* EINVAL: it is none */
 		fail(errno, "/host");
 }
 
@@ -321,7 +352,7 @@ static void add_user_dirs(const struct request *req)
 void root_enter(const struct request *req)
 {
 	umask(0);
-	do_mount("root", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755");
+	add_root(req);
 	add_dirs();
 	add_dev();
 	add_links(req);

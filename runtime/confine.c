@@ -91,9 +91,9 @@ const char *confine_vmm_finish(int vcpu, int timer)
 	return cage_lock(VMM_FILES, calls, confine_vmm_calls(calls, vcpu, timer));
 }
 
-const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate)
+const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe)
 {
-	const int keep[] = { result, signals, gate };
+	const int keep[] = { result, signals, gate, scribe };
 	struct cage_call calls[CAGE_CALLS_MAX];
 	const char *failed = cage_enter(keep, sizeof(keep) / sizeof(keep[0]), NULL, 0);
 

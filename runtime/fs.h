@@ -26,7 +26,7 @@ struct fs_export {
 	const char *at;	    /* in the guest; these three are for messages */
 	const char *host;
 	const char *rule;
-	bool is_program; /* there without a rule */
+	bool no_rule; /* it is there without one: the program, or what learn shows */
 	struct fs_cut *cuts;
 	size_t nr_cuts;
 };
@@ -37,6 +37,7 @@ struct fs_config {
 	const struct fs_export *exports;
 	size_t n;
 	int audit;	   /* takes JSON lines; -1: none */
+	int learn;	   /* takes what the guest uses (fs_use.h); -1: none */
 	int gate;	   /* a pipe, not blocking; a byte from it opens the gate; -1: never */
 	uint32_t uid, gid; /* of the program in the guest: who owns what our user owns */
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Confines the file server before it reads the first byte from the guest: its
- * cage has no descriptor but stderr, the sockets, the audit, the gate, the exports and
+ * cage has no descriptor but stderr, the sockets, the audit, learn's, the gate, the exports and
  * the way to open them (/proc/self/fd), and Landlock that lets it read below the
  * exports only, and write where one is rw. The seccomp filter cannot see
  * openat2's flags and paths: the exports' own mounts, read-only if the export is,
@@ -119,7 +119,7 @@ int fs_confine_files(void)
 static int enter(const struct fs_config *config, int proc_fds)
 {
 	struct landlock_path_beneath_attr *paths = calloc(config->n + 1, sizeof(*paths));
-	int *keep = calloc(config->n + FS_SESSIONS + 3, sizeof(*keep)), err = 0;
+	int *keep = calloc(config->n + FS_SESSIONS + 4, sizeof(*keep)), err = 0;
 	const char *failed = "memory";
 	size_t n = 0;
 
@@ -132,6 +132,7 @@ static int enter(const struct fs_config *config, int proc_fds)
 		for (int i = 0; i < FS_SESSIONS; i++)
 			keep[n++] = config->socks[i];
 		keep[n++] = config->audit;
+		keep[n++] = config->learn;
 		keep[n++] = config->gate;
 		keep[n++] = proc_fds;
 		failed = cage_enter(keep, n, paths, config->n);

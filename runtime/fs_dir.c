@@ -72,6 +72,7 @@ static int read_dir(struct fs_session *s, struct fs_fid *fid, uint64_t cookie,
 	size_t room, at;
 	ssize_t n;
 
+	fs_use_add(&s->tree.log->uses, fid->node, S_IFDIR, FS_USE_LISTED);
 	fs_put_space(out, sizeof(buf), &room);
 	if (cookie > INT64_MAX || lseek(fid->io, cookie, SEEK_SET) < 0)
 		return -EINVAL;

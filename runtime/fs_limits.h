@@ -22,4 +22,8 @@
 #define FS_AUDIT_MAX	(1UL << 30)  /* bytes of records; then nothing more is changed */
 #define FS_LINE_MAX	(128 * 1024) /* a record: three paths, each byte of them escaped */
 
+#define FS_USES_MAX    (16UL << 20) /* bytes of what learn is told */
+#define FS_USE_BUCKETS (16 * 1024)
+#define FS_NOTE_MAX    1024 /* bytes of a refusal that it is told of */
+
 #endif

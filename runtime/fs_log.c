@@ -113,7 +113,7 @@ static const char *path_of(const struct fs_node *node, const char *name, const c
 	return memcpy(at, top, strlen(top));
 }
 
-static const char *act_path(const struct fs_act *act, bool of_host, char path[PATH_MAX])
+const char *fs_log_path(const struct fs_act *act, bool of_host, char path[PATH_MAX])
 {
 	const struct fs_export *e = act->dir->share->export;
 	const char *top = of_host ? e->host : e->at;
@@ -156,13 +156,14 @@ static void put_path(struct text *t, const char *key, const struct fs_act *act, 
 	char path[PATH_MAX];
 
 	put(t, ", \"%s\": ", key);
-	put_string(t, act_path(act, of_host, path));
+	put_string(t, fs_log_path(act, of_host, path));
 }
 
-void fs_log_init(struct fs_log *log, int audit)
+void fs_log_init(struct fs_log *log, int audit, int learn)
 {
 	memset(log, 0, sizeof(*log));
 	log->audit = audit;
+	log->uses.fd = learn;
 }
 
 int fs_log_intent(struct fs_log *log, const struct fs_act *act, const struct fs_act *to)
@@ -249,17 +250,17 @@ static void put_suggestion(struct text *t, const struct fs_act *act, enum fs_rea
 	}
 	if (reason == FS_READ_ONLY)
 		what.name = NULL; /* what is made or moved has to do with its directory */
-	if (reason == FS_READ_ONLY && what.dir->is_export && !e->is_program) {
+	if (reason == FS_READ_ONLY && what.dir->is_export && !e->no_rule) {
 		put(t, "change the rule ");
 		put_string(t, e->rule);
 		put(t, " to rw");
 		return;
 	}
 	put(t, "add the rule {path: ");
-	put_string(t, act_path(&what, true, path));
+	put_string(t, fs_log_path(&what, true, path));
 	if (strcmp(e->at, e->host)) {
 		put(t, ", at: ");
-		put_string(t, act_path(&what, false, path));
+		put_string(t, fs_log_path(&what, false, path));
 	}
 	put(t, ", access: %s}", reason == FS_READ_ONLY ? "rw" : "ro");
 }
@@ -286,26 +287,32 @@ static bool has_suggestion(enum fs_reason reason)
 	return reason == FS_READ_ONLY || reason == FS_DENIED;
 }
 
-/* For people: one line, printable. */
+/* For people: one line, printable; where they learn, for the policy's comments. */
 static void say(struct fs_log *log, const struct fs_act *act, enum fs_reason reason,
 		const struct fs_cut *cut, const char *rule)
 {
 	struct text t = { log->line, log->line + sizeof(log->line) };
+	bool learns = log->uses.fd >= 0;
 	char path[PATH_MAX];
 
-	if (log->said == FS_SAID_MAX)
+	if (learns ? reason == FS_DENIED : log->said++ >= FS_SAID_MAX)
 		return;
-	log->said++;
-	put(&t, "vmbox: refused: %s of ", act->op);
-	put_string(&t, act_path(act, false, path));
-	put(&t, ": %s: %s", rule, reasons[reason].why);
+	put(&t, "refused: %s of ", act->op);
+	put_string(&t, fs_log_path(act, false, path));
+	if (!learns)
+		put(&t, ": %s", rule);
+	put(&t, ": %s", reasons[reason].why);
 	if (has_suggestion(reason)) {
 		put(&t, "; to allow it, ");
 		put_suggestion(&t, act, reason, cut);
 	}
+	if (learns) {
+		fs_use_note(&log->uses, log->line);
+		return;
+	}
 	if (log->said == FS_SAID_MAX)
 		put(&t, "; there may be more: see --audit FILE");
-	fprintf(stderr, "%s\n", log->line);
+	fprintf(stderr, "vmbox: %s\n", log->line);
 }
 
 int fs_log_refused(struct fs_log *log, const struct fs_act *act, enum fs_reason reason,
@@ -315,7 +322,7 @@ int fs_log_refused(struct fs_log *log, const struct fs_act *act, enum fs_reason 
 	char path[PATH_MAX];
 	struct text t;
 
-	if (is_known(log, act->op, act_path(act, false, path)))
+	if (is_known(log, act->op, fs_log_path(act, false, path)))
 		return reasons[reason].err;
 	say(log, act, reason, cut, rule);
 	if (log->audit < 0)
@@ -351,6 +358,7 @@ void fs_log_end(struct fs_log *log)
 
 	for (size_t i = 0; i < log->denials; i++)
 		free(log->seen[i]);
+	fs_use_end(&log->uses);
 	if (log->more_denials)
 		fprintf(stderr, "vmbox: refused: and %lu more\n", log->more_denials);
 	if (log->audit < 0)

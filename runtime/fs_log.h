@@ -3,10 +3,12 @@
 #ifndef VMBOX_FS_LOG_H
 #define VMBOX_FS_LOG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "fs_limits.h"
+#include "fs_use.h"
 
 struct fs_cut;
 struct fs_node;
@@ -19,6 +21,7 @@ struct fs_log {
 	unsigned long more_changes, more_denials;
 	char *seen[FS_DENIALS_MAX]; /* "op path" of each denial */
 	char line[FS_LINE_MAX];	    /* the record that is being made */
+	struct fs_uses uses;
 };
 
 /* Who did something to what: @name in @dir, or @dir itself (name NULL). */
@@ -40,9 +43,13 @@ enum fs_reason {
 	FS_IN_USE,    /* the same: what is there, or beneath, is another rule's */
 };
 
-void fs_log_init(struct fs_log *log, int audit);
+/* @learn: takes what fs_use.h says, in place of what is said on stderr; -1: none. */
+void fs_log_init(struct fs_log *log, int audit, int learn);
 /* Writes how many changes and refusals there were that have no record. */
 void fs_log_end(struct fs_log *log);
+
+/* Where it is, on the host or in the guest; one that is too long loses its beginning. */
+const char *fs_log_path(const struct fs_act *act, bool of_host, char path[PATH_MAX]);
 
 /*
  * It is about to be done; @to: where it goes, or NULL. 0, or -errno if it cannot be

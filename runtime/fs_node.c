@@ -367,6 +367,8 @@ int fs_node_walk(struct fs_tree *t, struct fs_node *dir, struct fs_str wire_name
 	fd = open_beneath(dirfd, name, cut);
 	if (fd == -EXDEV)
 		return fs_log_refused(t->log, &act, FS_MOUNT, NULL);
+	if (fd == -ENOENT)
+		fs_use_add(&t->log->uses, dir, S_IFDIR, FS_USE_MISSED);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, st)) {
@@ -377,6 +379,8 @@ int fs_node_walk(struct fs_tree *t, struct fs_node *dir, struct fs_str wire_name
 	if (!*out)
 		return -ENOMEM;
 	(*out)->cuts = cut;
+	if (!cut) /* else it is a mount point, or leads to one: guest-init has to look at those */
+		fs_use_add(&t->log->uses, *out, st->st_mode, FS_USE_SEEN);
 	return 0;
 }
 

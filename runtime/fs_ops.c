@@ -152,6 +152,8 @@ int fs_ops_open(struct fs_session *s, struct fs_fid *fid, uint32_t wire_flags,
 	if (err < 0)
 		return err;
 	fs_fid_open(&s->fids, fid, fd, flags);
+	if (fid->node->share && S_ISDIR(st.st_mode))
+		fs_use_add(&s->tree.log->uses, fid->node, st.st_mode, FS_USE_OPENED);
 	qid = fs_tree_qid(&s->tree, fid->node, &st);
 	fs_put_qid(out, &qid);
 	fs_put32(out, 0); /* iounit: as msize allows */

@@ -362,8 +362,7 @@ static int make_request(struct run *r, struct program *program)
 	return r->config.request ? 0 : -1;
 }
 
-/* A closed descriptor 0, 1 or 2 must not be taken by something else. */
-static void fill_standard_descriptors(void)
+void launcher_fill_descriptors(void)
 {
 	int fd;
 
@@ -432,6 +431,7 @@ static int start_children(struct run *r)
 	struct fs_config fs = { .exports = r->view.exports,
 				.n = r->view.nr_exports,
 				.audit = r->audit,
+				.learn = r->options->uses,
 				.gate = -1,
 				.uid = r->uid,
 				.gid = r->gid };
@@ -630,7 +630,8 @@ static int supervise(struct run *r)
 	/* Only the VMM holds the program's streams now: one that it closes is closed. */
 	close(0);
 	close(1);
-	failed = confine_launcher(r->vmm, r->fs, r->result, r->signal_fd, r->gate);
+	failed = confine_launcher(r->vmm, r->fs, r->result, r->signal_fd, r->gate,
+				  r->options->scribe);
 	if (failed) {
 		confinement_failed(failed);
 		return EXIT_VMBOX_FAILED;
@@ -683,7 +684,7 @@ int launcher_run(const struct run_options *options)
 	struct program program;
 	int code;
 
-	fill_standard_descriptors();
+	launcher_fill_descriptors();
 	r.options = options;
 	r.start_ns = now_ns();
 	r.uid = getuid();
@@ -693,7 +694,7 @@ int launcher_run(const struct run_options *options)
 	r.config.verbose = options->verbose;
 	if (isolate(options))
 		return EXIT_VMBOX_FAILED;
-	code = program_find(options->argv[0], &program, error, sizeof(error));
+	code = program_find(options->program, &program, error, sizeof(error));
 	if (code) {
 		say("%s", error);
 		return code;

@@ -150,7 +150,7 @@ int policy_load(const struct policy_args *args, struct policy **policy)
 		policy_free(p);
 		return EXIT_VMBOX_FAILED;
 	}
-	if (!args->nr_files)
+	if (!args->nr_files && !args->without_default)
 		code = read_one(p, "default", cwd);
 	for (i = 0; !code && i < args->nr_files; i++)
 		code = read_one(p, args->files[i], cwd);
@@ -171,38 +171,40 @@ int policy_load(const struct policy_args *args, struct policy **policy)
 
 /* ---- what cannot be enforced yet ---- */
 
-/* Why the guest cannot be given what a place asks for; NULL: it can. */
-static const char *place_problem(const struct policy_place *place)
+const char *policy_taken(size_t i)
 {
-	/* What guest-init makes itself. */
 	static const char *const taken[] = {
 		"/",	       "/etc",	     "/etc/hostname", "/etc/hosts",
 		"/etc/passwd", "/etc/group", "/etc/mtab",     "/etc/nsswitch.conf"
 	};
+
+	return i < sizeof(taken) / sizeof(taken[0]) ? taken[i] : NULL;
+}
+
+static bool is_taken(const char *path)
+{
+	const char *taken;
 	size_t i;
 
-	if (place->rule->access == POLICY_DENY)
-		return NULL;
-	for (i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-		if (!strcmp(place->at, taken[i]))
-			return "a place that the guest makes itself";
-	return NULL;
+	for (i = 0; (taken = policy_taken(i)) && strcmp(path, taken); i++)
+		;
+	return taken;
 }
 
 bool policy_refuse(const struct policy *policy)
 {
 	char origin[POLICY_ORIGIN_MAX];
-	const char *problem;
 	size_t i;
 
 	for (i = 0; i < policy->nr_places; i++) {
-		problem = place_problem(&policy->places[i]);
-		if (!problem)
+		const struct policy_place *place = &policy->places[i];
+
+		if (place->rule->access == POLICY_DENY || !is_taken(place->at))
 			continue;
-		policy_origin_text(&policy->places[i].rule->origin, origin);
-		say("%s: %s is not enforced yet (%s): this vmbox runs only with what it can "
-		    "enforce; change the rule",
-		    origin, problem, policy->places[i].at);
+		policy_origin_text(&place->rule->origin, origin);
+		say("%s: a place that the guest makes itself is not enforced yet (%s): this vmbox "
+		    "runs only with what it can enforce; change the rule",
+		    origin, place->at);
 		return true;
 	}
 	return false;

@@ -13,7 +13,8 @@
 /* As given; the strings are borrowed. */
 struct policy_args {
 	const char *files[MAX_POLICIES]; /* a path, or a profile's name */
-	size_t nr_files;		 /* 0: the profile "default" */
+	size_t nr_files;		 /* 0: the profile "default", or nothing */
+	bool without_default;
 	struct {
 		const char *name, *value; /* for policy_option() */
 	} options[MAX_POLICY_OPTIONS];
@@ -22,6 +23,9 @@ struct policy_args {
 
 /* 0 and *policy; or EXIT_BAD_POLICY or EXIT_VMBOX_FAILED, and a message was said. */
 int policy_load(const struct policy_args *args, struct policy **policy);
+
+/* What the guest makes itself, whatever the policy says, one by one; NULL after the last. */
+const char *policy_taken(size_t i);
 
 /* Says what this vmbox cannot enforce yet, and is true then. */
 bool policy_refuse(const struct policy *policy);

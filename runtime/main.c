@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "launcher.h"
+#include "learn.h"
 #include "load.h"
 #include "report.h"
 #include "selftest.h"
@@ -16,6 +17,7 @@
 
 static const char usage_text[] =
 	"usage: vmbox run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"       vmbox learn [OPTION...] [--] PROGRAM [ARG...]\n"
 	"       vmbox check POLICY                     is it valid?\n"
 	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
 	"       vmbox selftest [OPTION...]             does the driver work on this machine?\n"
@@ -47,6 +49,11 @@ static const char usage_text[] =
 	"  --device PATH     /dev/vmbox, or another device of the KVM API (/dev/vmbox)\n"
 	"  --guest-dir DIR   where vmlinux and initrd are ($VMBOX_GUEST_DIR, or " VMBOX_GUEST_DIR
 	")\n"
+	"\n"
+	"learn is run with all that you can read, read-only, and writes the smallest policy that\n"
+	"the program needed, to stderr after the program's own output. It takes all of these but\n"
+	"--policy and --print-policy:\n"
+	"  -o, --output FILE  write the policy to FILE, which is replaced\n"
 	"\n"
 	"selftest runs the driver's tests, a minute or so, and prints a report, for bug reports "
 	"too:\n"
@@ -89,11 +96,19 @@ enum {
 	VERBOSE,
 	DEVICE,
 	GUEST_DIR,
+	OUTPUT,
 	HELP
 };
 
-/* The options of the policy library, then ours; those from PRINT_POLICY on are run's only. */
-static const struct option *all_options(bool is_run)
+/* How many of our options a verb has. */
+enum verb {
+	EXPLAIN = 2,
+	RUN = 9,
+	LEARN = 10,
+};
+
+/* The options of the policy library, then ours. */
+static const struct option *all_options(enum verb verb)
 {
 	static const struct option ours[] = {
 		{ "help", no_argument, NULL, HELP },
@@ -105,6 +120,7 @@ static const struct option *all_options(bool is_run)
 		{ "verbose", no_argument, NULL, VERBOSE },
 		{ "device", required_argument, NULL, DEVICE },
 		{ "guest-dir", required_argument, NULL, GUEST_DIR },
+		{ "output", required_argument, NULL, OUTPUT },
 	};
 	static struct option all[64];
 	const char *name;
@@ -112,7 +128,7 @@ static const struct option *all_options(bool is_run)
 
 	for (n = 0; (name = policy_option_name(n)); n++)
 		all[n] = (struct option){ name, required_argument, NULL, POLICY_KEY };
-	memcpy(all + n, ours, is_run ? sizeof(ours) : 2 * sizeof(ours[0]));
+	memcpy(all + n, ours, verb * sizeof(ours[0]));
 	return all;
 }
 
@@ -134,14 +150,15 @@ static int add_policy_option(struct policy_args *args, const char *name, const c
 }
 
 /* Up to the first argument that is no option. 0, or an exit status. */
-static int take_options(int argc, char **argv, bool is_run, struct policy_args *args,
+static int take_options(int argc, char **argv, enum verb verb, struct policy_args *args,
 			struct run_options *o, bool *print)
 {
-	const struct option *options = all_options(is_run);
+	const struct option *options = all_options(verb);
 	int c, i, err = 0;
 
 	opterr = 0;
-	while (!err && (c = getopt_long(argc, argv, "+:", options, &i)) != -1) {
+	while (!err &&
+	       (c = getopt_long(argc, argv, verb == LEARN ? "+:o:" : "+:", options, &i)) != -1) {
 		switch (c) {
 		case POLICY_KEY:
 			err = add_policy_option(args, options[i].name, optarg);
@@ -170,6 +187,10 @@ static int take_options(int argc, char **argv, bool is_run, struct policy_args *
 		case GUEST_DIR:
 			o->guest_dir = optarg;
 			break;
+		case 'o':
+		case OUTPUT:
+			o->output = optarg;
+			break;
 		case HELP:
 			fputs(usage_text, stdout);
 			exit(0);
@@ -184,8 +205,6 @@ static int take_options(int argc, char **argv, bool is_run, struct policy_args *
 
 static int run_policy(struct run_options *o, const struct policy *policy)
 {
-	if (policy_refuse(policy))
-		return EXIT_VMBOX_FAILED;
 	o->policy = policy;
 	o->memory = (policy->limit[POLICY_MEMORY] + MEMORY_STEP - 1) & ~(MEMORY_STEP - 1);
 	if (policy->limit[POLICY_WALL] != POLICY_UNSET)
@@ -204,27 +223,60 @@ static int print_policy(const struct policy *policy)
 	return EXIT_VMBOX_FAILED;
 }
 
-static int run(int argc, char **argv)
+static struct run_options no_options(void)
 {
-	struct run_options o = { .device = "/dev/vmbox", .guest_dir = getenv("VMBOX_GUEST_DIR") };
-	static struct policy_args args;
-	struct policy *policy;
-	bool print = false;
-	int err;
+	struct run_options o = { .device = "/dev/vmbox",
+				 .guest_dir = getenv("VMBOX_GUEST_DIR"),
+				 .uses = -1,
+				 .scribe = -1 };
 
 	if (!o.guest_dir || !*o.guest_dir)
 		o.guest_dir = VMBOX_GUEST_DIR;
-	err = take_options(argc, argv, true, &args, &o, &print);
+	return o;
+}
+
+static int run(int argc, char **argv)
+{
+	struct run_options o = no_options();
+	static struct policy_args args;
+	struct policy *policy;
+	bool print = false;
+	int err = take_options(argc, argv, RUN, &args, &o, &print);
+
 	if (err)
 		return err;
 	if (optind == argc && !print)
 		return bad_usage("run", NULL, "name the program to run");
 	o.argv = argv + optind;
+	o.program = o.argv[0];
 	if (policy_load(&args, &policy))
 		return EXIT_VMBOX_FAILED;
-	err = print ? print_policy(policy) : run_policy(&o, policy);
+	if (print)
+		err = print_policy(policy);
+	else
+		err = policy_refuse(policy) ? EXIT_VMBOX_FAILED : run_policy(&o, policy);
 	policy_free(policy);
 	return err;
+}
+
+static int learn(int argc, char **argv)
+{
+	static struct policy_args args = { .without_default = true };
+	struct run_options o = no_options();
+	bool print = false;
+	int err = take_options(argc, argv, LEARN, &args, &o, &print);
+
+	if (err)
+		return err;
+	if (print || args.nr_files)
+		return bad_usage(print ? "--print-policy" : "--policy", NULL,
+				 "is not for learn, which makes a policy from what the program "
+				 "uses: give what it shall have besides as options");
+	if (optind == argc)
+		return bad_usage("learn", NULL, "name the program to run");
+	o.argv = argv + optind;
+	err = learn_begin(&o, &args);
+	return err ? err : learn_end(&o, run_policy(&o, o.policy));
 }
 
 static int check(int argc, char **argv)
@@ -248,7 +300,7 @@ static int explain(int argc, char **argv)
 {
 	static struct policy_args args;
 	struct policy *policy;
-	int err = take_options(argc, argv, false, &args, NULL, NULL);
+	int err = take_options(argc, argv, EXPLAIN, &args, NULL, NULL);
 
 	if (err)
 		return err;
@@ -318,6 +370,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "run"))
 		return run(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "learn"))
+		return learn(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "check"))
 		return check(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "explain"))
@@ -333,5 +387,5 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL,
-			 "the command is: vmbox run PROGRAM, or check, explain or selftest");
+			 "the command is: vmbox run PROGRAM, or learn, check, explain or selftest");
 }

@@ -129,6 +129,7 @@ static int look_into(struct program *p, char *error, size_t size)
 		snprintf(error, size, "%s: %s", p->path, why);
 		return EXIT_CANNOT_EXECUTE;
 	}
+	p->is_script = head[0] == '#';
 	if (interpreter_is_missing(head, n, interpreter)) {
 		snprintf(error, size, "%s: its interpreter '%s' does not exist", p->path,
 			 interpreter);

@@ -4,6 +4,7 @@
 #define VMBOX_PROGRAM_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define EXIT_CANNOT_EXECUTE 126
@@ -12,6 +13,7 @@
 struct program {
 	char path[PATH_MAX]; /* absolute, as the guest will see it */
 	int fd;		     /* O_PATH of the file; ours to close */
+	bool is_script;
 };
 
 /* 0, or an exit code with the message in @error. */

@@ -113,7 +113,7 @@ static int open_path(int dir, const char *path)
 /* What @place is called in the export that shows what is around it. */
 static const char *name_in(const struct fs_export *export, const struct policy_place *place)
 {
-	return place->at + strlen(export->at) + 1;
+	return place->at + strlen(export->at) + !!export->at[1]; /* "/" ends with one */
 }
 
 static bool is_by_link(int dir, const char *path)
@@ -346,7 +346,7 @@ static int add_program(struct maker *m, struct program *program)
 			return -1;
 		export->host = export->at;
 		export->rule = "the program";
-		export->is_program = true;
+		export->no_rule = true;
 		return 0;
 	}
 	close(fd);

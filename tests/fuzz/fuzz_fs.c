@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!runs++) {
 		open_exports(exports);
-		config.audit = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		config.audit = config.learn = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	}
 	if (runs % 1000 == 0)
 		empty_scratch();

@@ -11,6 +11,8 @@
 
 #include "p9_client.h"
 
+int client_learn = -1;
+
 static void die(const char *what)
 {
 	perror(what);
@@ -30,9 +32,13 @@ void client_start(struct client *c, serve_fn *serve, const struct fs_export *exp
 		  int audit)
 {
 	struct fs_export opened[16];
-	struct fs_config config = {
-		.exports = opened, .n = n, .audit = audit, .gate = -1, .uid = 4242, .gid = 4243
-	};
+	struct fs_config config = { .exports = opened,
+				    .n = n,
+				    .audit = audit,
+				    .learn = client_learn,
+				    .gate = -1,
+				    .uid = 4242,
+				    .gid = 4243 };
 	int socks[2], gate[2] = { -1, -1 };
 	bool gated = false;
 

@@ -22,6 +22,9 @@ void write_file(const char *path, const char *text);
 
 typedef void serve_fn(const struct fs_config *config);
 
+/* Takes what is used, of servers started from now on; -1: none. */
+extern int client_learn;
+
 /*
  * Runs serve in a child on the n exports, each of which is opened here at its
  * host, and described by that where it says nothing; audit: an open file, or -1. If

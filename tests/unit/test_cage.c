@@ -43,8 +43,8 @@
 static bool isolated;
 static int vcpu, timer, sock, device;
 static struct fs_export exports[3], changed[3];
-static struct fs_config server = { .exports = exports, .n = 3, .audit = -1 };
-static struct fs_config changer = { .exports = changed, .n = 3, .audit = -1 };
+static struct fs_config server = { .exports = exports, .n = 3, .audit = -1, .learn = -1 };
+static struct fs_config changer = { .exports = changed, .n = 3, .audit = -1, .learn = -1 };
 
 static void cannot(const char *what)
 {
@@ -121,7 +121,7 @@ static void launcher_enter(void)
 
 static void launcher_lock(void)
 {
-	const char *failed = confine_launcher(4000001, 4000002, sock, device, -1);
+	const char *failed = confine_launcher(4000001, 4000002, sock, device, -1, -1);
 
 	if (failed)
 		cannot(failed);

@@ -682,7 +682,7 @@ static void test_audit_comes_first(void)
 	/* Full: refused, and counted. */
 	CHECK(ftruncate(audit, 0) == 0 && lseek(audit, 0, SEEK_SET) == 0);
 	node.share = &share;
-	fs_log_init(&log, audit);
+	fs_log_init(&log, audit, -1);
 	log.written = FS_AUDIT_MAX - 1;
 	CHECK(fs_log_intent(&log, &act, NULL) == 0);
 	CHECK(fs_log_intent(&log, &act, NULL) == -ENOSPC);
