@@ -207,7 +207,7 @@ y"; exit 0'
 	done
 	[[ $(rules) != *"$T/in"* ]]
 	[[ $(rules) != *"$T/out"* ]]
-	! grep -q refused policy.yaml
+	run -1 grep refused policy.yaml
 	vmbox --policy ./policy.yaml /bin/sh -ec 'cat in/file; echo "$A" >out/b; [ ! -e in/other ]'
 	[ "$status" -eq 0 ]
 	[ "$(cat out/b)" = b ]
@@ -221,7 +221,7 @@ y"; exit 0'
 	[[ $output != *secret* ]]
 	[[ $output != *$'\nvmbox\n'*$'\nvmbox\n'* ]] # /dev/vmbox
 	[ "$(wc -l <<<"$(grep -E '^eth|^lo' <<<"$output")")" -le 1 ]
-	! grep -qE '/(proc|sys|dev|etc/passwd|etc/hostname)\b' policy.yaml
+	run -1 grep -E '/(proc|sys|dev|etc/passwd|etc/hostname)\b' policy.yaml
 }
 
 @test "learn: other mounts, and what is mounted inside of what was listed" {
@@ -283,7 +283,6 @@ y"; exit 0'
 	chmod 600 /dev/vmbox
 	rm /tmp/learn-secret
 	[ "${lines[*]}" = "1234 this is in/file 1 x y" ]
-	[[ $(rules) != *secret* ]] || [ "$(stat -c %u policy.yaml)" = 1234 ]
 	[ "$(stat -c %u policy.yaml)" = 1234 ]
 }
 
