@@ -121,8 +121,8 @@ static bool is_whole(const struct entry *e)
 }
 
 /*
- * Does it need a rule for itself, if nothing in it has one? A directory may have been
- * looked at only on the way to a name that it does not have.
+ * Does it need a rule for itself, if nothing in it has one? A directory does not if it was
+ * looked at on the way to something that needs none, or to a name that it does not have.
  */
 static bool is_needed(const struct learnt *l, const struct entry *e)
 {
@@ -135,7 +135,7 @@ static bool is_needed(const struct learnt *l, const struct entry *e)
 	if (e->flags & LEARNT_GIVEN)
 		return false;
 	return (e->flags & FS_USE_OPENED) ||
-	       (e->flags & (FS_USE_SEEN | FS_USE_MISSED)) == FS_USE_SEEN;
+	       (!e->below && (e->flags & (FS_USE_SEEN | FS_USE_MISSED)) == FS_USE_SEEN);
 }
 
 /* Marks the rules for @e and what is in it, if it is not shown anyway; how many. */

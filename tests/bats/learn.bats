@@ -215,12 +215,10 @@ y"; exit 0'
 
 @test "learn: not the host's /proc, /sys, /dev and users; no network" {
 	echo secret >/dev/shm/learn-secret
-	learn /bin/sh -c 'cat /proc/1/comm /etc/hostname; ls /dev /dev/shm /proc/net; grep -c : /etc/passwd; cat /proc/net/route'
+	learn /bin/sh -c 'cat /proc/1/comm /etc/hostname; [ -e /dev/vmbox ] || [ -e /dev/shm/learn-secret ] || echo none
+		grep -c : /proc/net/dev; cut -d: -f1 /etc/passwd; ls /sys/class/net'
 	rm /dev/shm/learn-secret
-	[[ $output == *init*vmbox* ]]
-	[[ $output != *secret* ]]
-	[[ $output != *$'\nvmbox\n'*$'\nvmbox\n'* ]] # /dev/vmbox
-	[ "$(wc -l <<<"$(grep -E '^eth|^lo' <<<"$output")")" -le 1 ]
+	[ "$output" = $'init\nvmbox\nnone\n1\nroot\nlo' ]
 	run -1 grep -E '/(proc|sys|dev|etc/passwd|etc/hostname)\b' policy.yaml
 }
 
@@ -259,16 +257,11 @@ y"; exit 0'
 }
 
 @test "learn: in a directory that only root can look into" {
-	mkdir -p /root/learn
-	cp look in/file /root/learn
-	chmod 755 /root/learn
-	chmod 700 /root
-	cd /root/learn
-	learns ./look file
+	[ "$UID" -eq 0 ] || skip "needs root"
+	chmod 700 .
+	learns ./look in/file
 	[ "$output" = "this is in/file" ]
-	[ "$(rules)" = /root/learn/file ]
-	cd "$T"
-	rm -r /root/learn
+	[ "$(rules)" = "$T/in/file" ]
 }
 
 @test "learn: as a user" {

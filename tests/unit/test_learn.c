@@ -84,6 +84,7 @@ static void test_files_and_directories(void)
 	       { "/b", DIR | SEEN | FS_USE_OPENED | FS_USE_MISSED });
 	/* On the way to a name that is not there: that is so without it, too. */
 	CHOSEN("", 9, { "/a", DIR | SEEN }, { "/a", DIR | FS_USE_MISSED });
+	CHOSEN("", 9, { "/a", DIR | SEEN }, { "/a/b", DIR | SEEN | FS_USE_MISSED });
 	CHOSEN(" /a/f", 9, { "/a", DIR | SEEN | FS_USE_MISSED }, { "/a/f", SEEN });
 }
 
