@@ -85,19 +85,24 @@ void fs_use_note(struct fs_uses *uses, const char *text)
 
 void fs_use_end(struct fs_uses *uses)
 {
+	char buf[16 * (PATH_MAX + 1)]; /* the launcher does not wait for long */
 	struct fs_use *use;
+	size_t fill = 0;
 
 	if (uses->fd < 0)
 		return;
 	for (size_t i = 0; i < FS_USE_BUCKETS; i++) {
 		while ((use = uses->buckets[i])) {
-			char line[PATH_MAX + 1];
-
-			snprintf(line, sizeof(line), "%c%s", FS_USE_PATH + use->flags, use->path);
-			put(uses, line, strlen(line) + 1);
+			if (sizeof(buf) - fill < PATH_MAX + 1) {
+				put(uses, buf, fill);
+				fill = 0;
+			}
+			fill += sprintf(buf + fill, "%c%s", FS_USE_PATH + use->flags, use->path) +
+				1;
 			uses->buckets[i] = use->next;
 			free(use);
 		}
 	}
+	put(uses, buf, fill);
 	put(uses, uses->full ? FS_USE_FULL : FS_USE_END, 2);
 }
