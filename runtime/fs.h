@@ -26,7 +26,7 @@ struct fs_export {
 	const char *at;	    /* in the guest; these three are for messages */
 	const char *host;
 	const char *rule;
-	bool no_rule; /* it is there without one: the program, or what learn shows */
+	bool is_program; /* there without a rule */
 	struct fs_cut *cuts;
 	size_t nr_cuts;
 };

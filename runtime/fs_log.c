@@ -235,9 +235,12 @@ static bool is_cut(const struct fs_act *act, const struct fs_cut *cut)
 	       !strcmp(path_of(act->dir, act->name, "", path) + 1, cut->path);
 }
 
-/* What would have allowed it: another rule, or if that would be a second one for a path, words. */
-static void put_suggestion(struct text *t, const struct fs_act *act, enum fs_reason reason,
-			   const struct fs_cut *cut)
+/*
+ * What would have allowed it: another rule, or if that would be a second one for a path, words. While
+ * learning, nobody has given the rules.
+ */
+static void put_suggestion(const struct fs_log *log, struct text *t, const struct fs_act *act,
+			   enum fs_reason reason, const struct fs_cut *cut)
 {
 	struct fs_act what = *act;
 	const struct fs_export *e = act->dir->share->export;
@@ -250,7 +253,7 @@ static void put_suggestion(struct text *t, const struct fs_act *act, enum fs_rea
 	}
 	if (reason == FS_READ_ONLY)
 		what.name = NULL; /* what is made or moved has to do with its directory */
-	if (reason == FS_READ_ONLY && what.dir->is_export && !e->no_rule) {
+	if (reason == FS_READ_ONLY && what.dir->is_export && !e->is_program && log->uses.fd < 0) {
 		put(t, "change the rule ");
 		put_string(t, e->rule);
 		put(t, " to rw");
@@ -304,7 +307,7 @@ static void say(struct fs_log *log, const struct fs_act *act, enum fs_reason rea
 	put(&t, ": %s", reasons[reason].why);
 	if (has_suggestion(reason)) {
 		put(&t, "; to allow it, ");
-		put_suggestion(&t, act, reason, cut);
+		put_suggestion(log, &t, act, reason, cut);
 	}
 	if (learns) {
 		fs_use_note(&log->uses, log->line);
@@ -338,7 +341,7 @@ int fs_log_refused(struct fs_log *log, const struct fs_act *act, enum fs_reason 
 		char suggestion[3 * PATH_MAX];
 		struct text s = { suggestion, suggestion + sizeof(suggestion) };
 
-		put_suggestion(&s, act, reason, cut);
+		put_suggestion(log, &s, act, reason, cut);
 		put(&t, ", \"suggestion\": ");
 		put_string(&t, suggestion);
 	}

@@ -346,7 +346,7 @@ static int add_program(struct maker *m, struct program *program)
 			return -1;
 		export->host = export->at;
 		export->rule = "the program";
-		export->no_rule = true;
+		export->is_program = true;
 		return 0;
 	}
 	close(fd);

@@ -239,9 +239,7 @@ static void list(uint32_t fid)
 static void test_witness(void)
 {
 	struct fs_cut cuts[] = { { "hidden", "p:1", true }, { "way/out", "p:2", false } };
-	struct fs_export export = {
-		.host = "tree", .at = "/w", .no_rule = true, .cuts = cuts, .nr_cuts = 2
-	};
+	struct fs_export export = { .host = "tree", .at = "/w", .cuts = cuts, .nr_cuts = 2 };
 	size_t lines = 0;
 	const char *text;
 
