@@ -15,4 +15,10 @@ int learn_begin(struct run_options *o, const struct policy_args *args);
 /* After it, with its exit status: waits until the policy is written. The exit status of vmbox. */
 int learn_end(const struct run_options *o, int status);
 
+/* "learn: WHAT: WHY" on stderr; -1: for "return". */
+int learn_failed(const char *what, const char *why);
+
+/* Adds a rule as an option has it, where a ':' in a path is "\:". */
+int learn_add_rule(struct policy *policy, const char *access, const char *path);
+
 #endif

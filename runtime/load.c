@@ -181,7 +181,7 @@ const char *policy_taken(size_t i)
 	return i < sizeof(taken) / sizeof(taken[0]) ? taken[i] : NULL;
 }
 
-static bool is_taken(const char *path)
+bool policy_is_taken(const char *path)
 {
 	const char *taken;
 	size_t i;
@@ -199,7 +199,7 @@ bool policy_refuse(const struct policy *policy)
 	for (i = 0; i < policy->nr_places; i++) {
 		const struct policy_place *place = &policy->places[i];
 
-		if (place->rule->access == POLICY_DENY || !is_taken(place->at))
+		if (place->rule->access == POLICY_DENY || !policy_is_taken(place->at))
 			continue;
 		policy_origin_text(&place->rule->origin, origin);
 		say("%s: a place that the guest makes itself is not enforced yet (%s): this vmbox "

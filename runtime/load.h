@@ -26,6 +26,7 @@ int policy_load(const struct policy_args *args, struct policy **policy);
 
 /* What the guest makes itself, whatever the policy says, one by one; NULL after the last. */
 const char *policy_taken(size_t i);
+bool policy_is_taken(const char *path);
 
 /* Says what this vmbox cannot enforce yet, and is true then. */
 bool policy_refuse(const struct policy *policy);
