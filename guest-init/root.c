@@ -44,6 +44,16 @@ static void make_link(const char *target, const char *path)
 		fail(errno, "symbolic link %s", path);
 }
 
+/* A directory into which the file server's user may not look is hidden by one of ours. */
+static void hide_closed(const char *dir)
+{
+	char name[4096 + 16];
+
+	snprintf(name, sizeof(name), "%s/.vmbox", dir);
+	if (access(name, F_OK) && errno == EACCES)
+		do_mount("closed", dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755");
+}
+
 /* Makes what is missing of the directories that lead to path. */
 static void make_parents(const char *path)
 {
@@ -55,6 +65,7 @@ static void make_parents(const char *path)
 		*p = '\0';
 		if (mkdir(copy, 0755) && errno != EEXIST && errno != EROFS)
 			fail(errno, "directory %s", copy);
+		hide_closed(copy);
 		*p = '/';
 	}
 	free(copy);

@@ -97,8 +97,7 @@ static int isolate(const struct run_options *options)
 
 /*
  * Root's run goes on as the owner of the working directory; or, if that is root
- * too, as nobody, unless files of root's are to be made or changed, or looked for
- * wherever they are (learn): only root can.
+ * too, as nobody, unless files of root's are to be made or changed: only root can.
  */
 static int leave_root(const struct run *r)
 {
@@ -114,7 +113,7 @@ static int leave_root(const struct run *r)
 
 		uid = st.st_uid;
 		gid = owner ? owner->pw_gid : NOBODY;
-	} else if (r->options->uses >= 0 || fs_any_rw(r->view.exports, r->view.nr_exports)) {
+	} else if (fs_any_rw(r->view.exports, r->view.nr_exports)) {
 		return 0;
 	}
 	failed = cage_become(uid, gid);
