@@ -95,27 +95,35 @@ static int isolate(const struct run_options *options)
 	return options->require_confinement ? -1 : 0;
 }
 
+bool launcher_owner(uid_t *uid, gid_t *gid)
+{
+	const struct passwd *owner;
+	struct stat st;
+
+	*uid = NOBODY;
+	*gid = NOBODY;
+	if (stat(".", &st) || !st.st_uid)
+		return false;
+	owner = getpwuid(st.st_uid);
+	*uid = st.st_uid;
+	if (owner)
+		*gid = owner->pw_gid;
+	return true;
+}
+
 /*
  * Root's run goes on as the owner of the working directory; or, if that is root
  * too, as nobody, unless files of root's are to be made or changed: only root can.
  */
 static int leave_root(const struct run *r)
 {
-	uid_t uid = NOBODY;
-	gid_t gid = NOBODY;
 	const char *failed;
-	struct stat st;
+	uid_t uid;
+	gid_t gid;
 
-	if (geteuid())
+	if (geteuid() ||
+	    (!launcher_owner(&uid, &gid) && fs_any_rw(r->view.exports, r->view.nr_exports)))
 		return 0;
-	if (!stat(".", &st) && st.st_uid) {
-		const struct passwd *owner = getpwuid(st.st_uid);
-
-		uid = st.st_uid;
-		gid = owner ? owner->pw_gid : NOBODY;
-	} else if (fs_any_rw(r->view.exports, r->view.nr_exports)) {
-		return 0;
-	}
 	failed = cage_become(uid, gid);
 	return failed ? confinement_failed(failed) : 0;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "../policy/policy.h"
 
@@ -32,6 +33,9 @@ int launcher_open_device(const char *path);
 
 /* A closed descriptor 0, 1 or 2 must not be taken by something else. */
 void launcher_fill_descriptors(void);
+
+/* The owner of the working directory. False, and nobody: that is root. */
+bool launcher_owner(uid_t *uid, gid_t *gid);
 
 /* The exit status of vmbox. */
 int launcher_run(const struct run_options *options);

@@ -10,9 +10,11 @@
 #include <mntent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launcher.h"
 #include "learn.h"
 #include "open_view.h"
 
@@ -24,7 +26,9 @@ struct maker {
 };
 
 /* What the guest has of its own in each run, and writes to; beneath, the host's is shown. */
-static const char *const own[] = { "/", "/etc", "/tmp", "/run", "/var", "/var/tmp", "/home" };
+static const char *const own[] = {
+	"/", "/etc", "/tmp", "/run", "/var", "/var/tmp", "/root", "/home"
+};
 /* What the host's never gets into. */
 static const char *const denied[] = { "/proc", "/sys", "/dev" };
 
@@ -71,12 +75,35 @@ static bool is_next_to_view(const struct maker *m, const char *path)
 	return true;
 }
 
-/* Shows @path, if the caller can read it and the options say nothing of it. */
+/* Can it be read, and looked into, by whom the run goes on as? What leads there does not count. */
+static bool is_open(const char *path)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+	bool open;
+
+	if (fd < 0)
+		return false;
+	if (!uid)
+		launcher_owner(&uid, &gid);
+	setfsgid(gid);
+	setfsuid(uid);
+	open = !fstat(fd, &st) && !faccessat(fd, "", S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK,
+					     AT_EMPTY_PATH | AT_EACCESS);
+	setfsuid(geteuid());
+	setfsgid(getegid());
+	close(fd);
+	return open;
+}
+
+/* Shows @path, if it is open and the options say nothing of it. */
 static int show(const struct maker *m, const char *path)
 {
 	char real[PATH_MAX];
 
-	if (policy_decide(m->policy, path) || has_rule(m->view, path) || access(path, R_OK) ||
+	if (policy_decide(m->policy, path) || has_rule(m->view, path) || !is_open(path) ||
 	    !realpath(path, real) || strcmp(path, real) || !is_next_to_view(m, path))
 		return 0;
 	return learn_add_rule(m->view, IS_ONE_OF(own, path) ? "overlay" : "ro", path);
