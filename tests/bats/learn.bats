@@ -109,6 +109,18 @@ needs_each_rule() { # program…
 	needs_each_rule ./look in/file in/link in/dir/ in/dir/a '?in/only' '?in/none' in/some/1
 }
 
+@test "learn: names of all kinds, and one that no policy can have" {
+	local names=('in/a:b' 'in/c\\d "e"' 'in/#f' 'in/- {g}, h' 'in/größe' $'in/i\nj')
+	for name in "${names[@]}" $'in/\xff'; do echo "this is $name" >"$name"; done
+	learns ./look "${names[@]}"
+	[ "$(grep -c 'access: ro' policy.yaml)" -eq 6 ]
+	rm policy.yaml
+	learn ./look $'in/\xff'
+	[ "$status" -eq 125 ]
+	[[ $stderr == "vmbox: learn: $T/in/?: "*"not UTF-8"*"rename it"* ]]
+	[ ! -e policy.yaml ]
+}
+
 @test "learn: a program that needs nothing, by whatever name" {
 	learns ./look
 	[ -z "$(rules)" ]
@@ -242,6 +254,7 @@ y"; exit 0'
 }
 
 @test "learn: more files than a policy can have rules" {
+	LIMIT=300
 	mkdir many
 	for i in $(seq 300); do echo "$i" >many/$i; done
 	learns /bin/sh -c 'i=0; while [ $((i += 1)) -le 300 ]; do read -r x <many/$i; echo "$x"; done'
