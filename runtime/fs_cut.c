@@ -23,6 +23,11 @@ struct fs_cut_name *fs_cut_find(const struct fs_cut_name *dir, const char *name,
 	return n;
 }
 
+bool fs_cut_is_mount_point(const struct fs_cut_name *cuts)
+{
+	return cuts && cuts->cut && !cuts->cut->deny;
+}
+
 /* The tree's place of cut->path, made with all that leads there. */
 static struct fs_cut_name *cut_add(struct fs_cut_name *dir, const char *path)
 {

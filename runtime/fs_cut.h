@@ -14,6 +14,8 @@ struct fs_cut_name {
 /* The nameless top of the tree, whose cut is NULL; NULL: no memory. */
 struct fs_cut_name *fs_cuts_create(const struct fs_export *export);
 void fs_cuts_destroy(struct fs_cut_name *top);
+/* Is another rule's export put over what has these cuts (NULL: none)? It is seen, and that is all. */
+bool fs_cut_is_mount_point(const struct fs_cut_name *cuts);
 struct fs_cut_name *fs_cut_find(const struct fs_cut_name *dir, const char *name, size_t len);
 
 #endif

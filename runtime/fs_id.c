@@ -50,7 +50,7 @@ struct fs_qid fs_tree_qid(struct fs_tree *t, const struct fs_node *node, const s
 		    (uint32_t)st->st_size << 8;
 	if (node->share)
 		q.path = fs_tree_inode(t, st->st_dev, st->st_ino);
-	if (fs_node_is_cut(node) && !node->cuts->cut->deny)
+	if (fs_cut_is_mount_point(node->cuts))
 		q.path = mount_point_inode(t, node, q.path);
 	return q;
 }

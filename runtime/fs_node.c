@@ -34,11 +34,10 @@
 /* What is mounted there is seen only where another rule's is put over it: @cuts are the name's. */
 static int open_beneath(int dir, const char *name, const struct fs_cut_name *cuts)
 {
-	bool may_be_mount = cuts && cuts->cut && !cuts->cut->deny;
 	struct open_how how = {
 		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
-			   (may_be_mount ? 0 : RESOLVE_NO_XDEV),
+			   (fs_cut_is_mount_point(cuts) ? 0 : RESOLVE_NO_XDEV),
 	};
 	int fd, tries = 0;
 

@@ -48,19 +48,17 @@ int learn_add_rule(struct policy *policy, const char *access, const char *path)
 /* So that a run is not for nothing. */
 static int open_output(const char *output)
 {
-	const char *slash = output ? strrchr(output, '/') : NULL,
-		   *name = slash ? slash + 1 : output;
 	char dir[PATH_MAX];
+	const char *name;
 	struct stat st;
 
 	job.output = output;
 	if (!output)
 		return 0;
+	name = path_directory(output, dir);
 	if (!*name || strlen(name) > NAME_MAX || strlen(output) >= sizeof(dir))
 		return learn_failed(output, "give the name of a file");
 	strcpy(job.file, name);
-	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - output + 1) : 1,
-		 slash ? output : ".");
 	job.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (job.dir < 0 || faccessat(job.dir, ".", W_OK | X_OK, AT_EACCESS))
 		return learn_failed(output, strerror(errno));

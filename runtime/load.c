@@ -99,16 +99,23 @@ static int read_profile(struct policy *policy, const char *name, const char *cwd
 	return err ? EXIT_BAD_POLICY : 0;
 }
 
+const char *path_directory(const char *file, char dir[PATH_MAX])
+{
+	const char *slash = strrchr(file, '/');
+
+	snprintf(dir, PATH_MAX, "%.*s", slash ? (int)(slash - file + 1) : 1, slash ? file : ".");
+	return slash ? slash + 1 : file;
+}
+
 /*
  * What relative paths in it are relative to: where it is, whatever links led there,
  * as the working directory is.
  */
 static bool find_directory(const char *file, char base[PATH_MAX])
 {
-	const char *slash = strrchr(file, '/');
 	char dir[PATH_MAX];
 
-	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - file + 1) : 1, slash ? file : ".");
+	path_directory(file, dir);
 	return realpath(dir, base);
 }
 

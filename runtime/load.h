@@ -3,6 +3,8 @@
 #ifndef VMBOX_LOAD_H
 #define VMBOX_LOAD_H
 
+#include <limits.h>
+
 #include "../policy/policy.h"
 
 #define MAX_POLICIES	   8
@@ -23,6 +25,9 @@ struct policy_args {
 
 /* 0 and *policy; or EXIT_BAD_POLICY or EXIT_VMBOX_FAILED, and a message was said. */
 int policy_load(const struct policy_args *args, struct policy **policy);
+
+/* The directory that @file is in, cut off if it is too long; the name in it. */
+const char *path_directory(const char *file, char dir[PATH_MAX]);
 
 /* What the guest makes itself, whatever the policy says, one by one; NULL after the last. */
 const char *policy_taken(size_t i);

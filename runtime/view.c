@@ -116,12 +116,13 @@ static const char *name_in(const struct fs_export *export, const struct policy_p
 	return place->at + strlen(export->at) + !!export->at[1]; /* "/" ends with one */
 }
 
-static bool is_by_link(int dir, const char *path)
+/* Is @path refused under @resolve, and by @err? */
+static bool is_refused(int dir, const char *path, uint64_t resolve, int err)
 {
-	int fd = open_path(dir, path);
+	int fd = open_how(dir, path, resolve);
 
 	if (fd < 0)
-		return errno == ELOOP;
+		return errno == err;
 	close(fd);
 	return false;
 }
@@ -135,7 +136,7 @@ static int add_cut(struct maker *m, struct fs_export *export, const struct polic
 	if (!cuts)
 		return fail(m, "out of memory");
 	export->cuts = cuts;
-	if (is_by_link(export->fd, path))
+	if (is_refused(export->fd, path, RESOLVE_NO_SYMLINKS, ELOOP))
 		return fail_rule(m, place,
 				 "a symbolic link leads there, and the rule would not hold for "
 				 "where it leads to: name the real path");
@@ -162,12 +163,7 @@ static struct fs_export **export_of(struct maker *m, const struct policy_place *
 /* Is @path in @around, or what leads there, in a file system that @around does not show? */
 static bool is_behind_mount(const struct fs_export *around, const char *path)
 {
-	int fd = open_how(around->fd, path, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
-
-	if (fd < 0)
-		return errno == EXDEV;
-	close(fd);
-	return false;
+	return is_refused(around->fd, path, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV, EXDEV);
 }
 
 /* Is at @place what @above, by @around, has there anyway? */
