@@ -165,29 +165,39 @@ static const struct option {
 	const char *name;
 	int (*set)(const struct setting *s, int arg);
 	int arg;
+	const char *value, *text; /* for --help */
 } options[] = {
-	{ "ro", set_rule, POLICY_RO },
-	{ "overlay", set_rule, POLICY_OVERLAY },
-	{ "rw", set_rule, POLICY_RW },
-	{ "deny", set_rule, POLICY_DENY },
-	{ "on-exit", set_on_exit },
-	{ "quota", set_quota },
-	{ "env", set_env },
-	{ "net", set_net },
-	{ "wall", set_limit, POLICY_WALL },
-	{ "timeout", set_limit, POLICY_WALL }, /* its older name */
-	{ "cpu", set_limit, POLICY_CPU },
-	{ "memory", set_limit, POLICY_MEMORY },
-	{ "pids", set_limit, POLICY_PIDS },
-	{ "files", set_limit, POLICY_FILES },
-	{ "file-size", set_limit, POLICY_FILE_SIZE },
-	{ "stdout", set_limit, POLICY_STDOUT },
-	{ "clock", set_clock },
+	{ "ro", set_rule, POLICY_RO, "PATH[:AT]", "the guest can read PATH of the host, at AT" },
+	{ "overlay", set_rule, POLICY_OVERLAY, "PATH[:AT]", "and change a copy of its own" },
+	{ "rw", set_rule, POLICY_RW, "PATH[:AT]", "and change the host's" },
+	{ "deny", set_rule, POLICY_DENY, "PATH[:AT]",
+	  "it cannot, whatever else is said of what PATH is in" },
+	{ "on-exit", set_on_exit, 0, "discard|diff|commit",
+	  "of the --overlay before it: at the end throw its\n"
+	  "changes away, list them on stderr, or make them to\n"
+	  "the host's files if PROGRAM ends with status 0" },
+	{ "quota", set_quota, 0, "SIZE",
+	  "of the --overlay or --rw before it: how much may be\nwritten there" },
+	{ "env", set_env, 0, "NAME[=VALUE]", "set a variable, or pass it on" },
+	{ "net", set_net, 0, "none", "there is no network" },
+	{ "wall", set_limit, POLICY_WALL, "TIME", "end it after TIME: 500ms, 10s, 5m, 1h" },
+	{ "timeout", set_limit, POLICY_WALL, "TIME", "the same, its older name" },
+	{ "cpu", set_limit, POLICY_CPU, "TIME", "end it after TIME of a processor" },
+	{ "memory", set_limit, POLICY_MEMORY, "SIZE", "the guest's memory: 64M to 256G (512M)" },
+	{ "pids", set_limit, POLICY_PIDS, "N", "processes and threads at a time" },
+	{ "files", set_limit, POLICY_FILES, "N", "open files of a process" },
+	{ "file-size", set_limit, POLICY_FILE_SIZE, "SIZE", "size of a file" },
+	{ "stdout", set_limit, POLICY_STDOUT, "SIZE", "end it after SIZE of stdout, or of stderr" },
+	{ "clock", set_clock, 0, "real", "the time of day is the host's" },
 };
 
-const char *policy_option_name(size_t i)
+const char *policy_option_name(size_t i, const char **value, const char **text)
 {
-	return i < sizeof(options) / sizeof(options[0]) ? options[i].name : NULL;
+	if (i >= sizeof(options) / sizeof(options[0]))
+		return NULL;
+	*value = options[i].value;
+	*text = options[i].text;
+	return options[i].name;
 }
 
 int policy_option(struct policy *policy, const char *name, const char *value, const char *base,

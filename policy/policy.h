@@ -131,8 +131,14 @@ int policy_read(struct policy *policy, int fd, const char *file, const char *bas
 int policy_option(struct policy *policy, const char *name, const char *value, const char *base,
 		  struct policy_error *error);
 
-/* The names of all such options, one by one; NULL after the last. */
-const char *policy_option_name(size_t i);
+/*
+ * The names of all such options, one by one; NULL after the last. For --help: what
+ * the option's @value is called, and the lines of @text on what it does.
+ */
+const char *policy_option_name(size_t i, const char **value, const char **text);
+
+/* How many characters must be put in, taken out or changed to get from @a to @b; the first 31 count. */
+unsigned int policy_distance(const char *a, const char *b);
 
 /*
  * Rule @i's path is really @path: that is compared with other rules' from now on.

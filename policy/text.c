@@ -93,8 +93,7 @@ int name_find(struct names names, const char *name)
 	return -1;
 }
 
-/* How many characters must be put in, taken out or changed to get from one to the other. */
-static unsigned int distance(const char *a, const char *b)
+unsigned int policy_distance(const char *a, const char *b)
 {
 	unsigned int row[32], n = strnlen(b, 31), i, j;
 
@@ -120,8 +119,8 @@ const char *name_known(struct names names, const char *name, char text[KNOWN_MAX
 	size_t i, at = 0, nearest = 0;
 
 	for (i = 0; i < names.n; i++) {
-		if (name &&
-		    distance(name, name_at(names, i)) < distance(name, name_at(names, nearest)))
+		if (name && policy_distance(name, name_at(names, i)) <
+				    policy_distance(name, name_at(names, nearest)))
 			nearest = i;
 		at += snprintf(text + at, KNOWN_MAX - at, "%s%s", i ? ", " : "", name_at(names, i));
 		if (at >= KNOWN_MAX)

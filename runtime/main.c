@@ -7,135 +7,28 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli.h"
 #include "launcher.h"
 #include "learn.h"
 #include "load.h"
 #include "report.h"
 #include "selftest.h"
+#include "version.h"
 
 #define MEMORY_STEP (2ULL << 20)
-
-static const char usage_text[] =
-	"usage: vmbox run [OPTION...] [--] PROGRAM [ARG...]\n"
-	"       vmbox learn [OPTION...] [--] PROGRAM [ARG...]\n"
-	"       vmbox check POLICY                     is it valid?\n"
-	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
-	"       vmbox selftest [OPTION...]             does the driver work on this machine?\n"
-	"       vmbox version\n"
-	"Runs one program inside a throw-away virtual machine, with your standard streams.\n"
-	"\n"
-	"What the guest may have (docs/policy.md); options go over what files say:\n"
-	"  --policy POLICY   a policy file, or a profile: default, strict, ci, build (default)\n"
-	"  --ro PATH[:AT]    the guest can read PATH of the host, at AT\n"
-	"  --overlay PATH[:AT]  and change its own copy; then --quota SIZE, --on-exit\n"
-	"                    discard|diff|commit: throw its changes away, list them on stderr,\n"
-	"                    or make them to the host's files if it ends with status 0\n"
-	"  --rw PATH[:AT]    and change the host's; then --quota SIZE\n"
-	"  --deny PATH       it cannot, whatever else is said of what PATH is in\n"
-	"  --env NAME[=VAL]  set a variable, or pass it on; may be given again\n"
-	"  --wall TIME       end the program after TIME: 500ms, 10s, 5m, 1h (--timeout too)\n"
-	"  --cpu TIME        end it after TIME of a processor\n"
-	"  --memory SIZE     the guest's memory: 64M to 256G (512M)\n"
-	"  --stdout SIZE     end it after SIZE of stdout, or of stderr\n"
-	"  --pids N  --files N  --file-size SIZE   processes and threads at a time, open\n"
-	"                    files of a process, size of a file\n"
-	"  --net none  --clock real\n"
-	"  --print-policy    do not run: write all that as a policy file\n"
-	"\n"
-	"  --audit FILE      write what the guest changes and is refused to FILE, as JSON lines\n"
-	"  --cwd DIR         working directory in the guest (the same path as here)\n"
-	"  --require-confinement  do not run where the host has no user namespaces for vmbox\n"
-	"  --verbose         guest kernel messages and timing on stderr\n"
-	"  --device PATH     /dev/vmbox, or another device of the KVM API (/dev/vmbox)\n"
-	"  --guest-dir DIR   where vmlinux and initrd are ($VMBOX_GUEST_DIR, or " VMBOX_GUEST_DIR
-	")\n"
-	"\n"
-	"learn is run with all that you can read, read-only, and writes the smallest policy that\n"
-	"the program needed, to stderr after the program's own output. It takes all of these but\n"
-	"--policy and --print-policy:\n"
-	"  -o, --output FILE  write the policy to FILE, which is replaced\n"
-	"\n"
-	"selftest runs the driver's tests, a minute or so, and prints a report, for bug reports "
-	"too:\n"
-	"  --thorough        every access right in every paging mode; takes longer\n"
-	"  --seed N          of what is random, as a report names it\n"
-	"  --tests DIR       where the tests are (those of the build, or " VMBOX_SELFTEST_DIR ")\n"
-	"  --device, --verbose  as above; verbose: all that the tests write\n"
-	"\n"
-	"The guest always sees the program's own file, read-only. What else it has is its own\n"
-	"and gone when it ends. There is no network.\n"
-	"\n"
-	"Exit status: the program's; 128+N if signal N ended it, or you sent N to vmbox;\n"
-	"  122 killed because the guest was out of memory   123 output limit   124 time limit\n"
-	"  125 vmbox itself failed   126 PROGRAM cannot be executed   127 not found\n"
-	"  of check and explain: 1 the policy is not valid\n"
-	"  of selftest: 0 nothing failed, but tests may have been skipped   1 a test failed\n";
-
-static int bad_usage(const char *what, const char *value, const char *fix)
-{
-	fprintf(stderr, "vmbox: %s%s%s: %s (vmbox --help)\n", what, value ? " " : "",
-		value ? value : "", fix);
-	return EXIT_VMBOX_FAILED;
-}
 
 static int set_cwd(struct run_options *o, const char *value)
 {
 	if (*value != '/')
-		return bad_usage("--cwd", value, "give an absolute path");
+		return cli_bad("--cwd", value, "give an absolute path");
 	o->cwd = value;
 	return 0;
-}
-
-enum {
-	POLICY_KEY, /* an option of the policy library's */
-	POLICY_FILE,
-	PRINT_POLICY,
-	AUDIT,
-	CWD,
-	REQUIRE_CONFINEMENT,
-	VERBOSE,
-	DEVICE,
-	GUEST_DIR,
-	OUTPUT,
-	HELP
-};
-
-/* How many of our options a verb has. */
-enum verb {
-	EXPLAIN = 2,
-	RUN = 9,
-	LEARN = 10,
-};
-
-/* The options of the policy library, then ours. */
-static const struct option *all_options(enum verb verb)
-{
-	static const struct option ours[] = {
-		{ "help", no_argument, NULL, HELP },
-		{ "policy", required_argument, NULL, POLICY_FILE },
-		{ "print-policy", no_argument, NULL, PRINT_POLICY },
-		{ "audit", required_argument, NULL, AUDIT },
-		{ "cwd", required_argument, NULL, CWD },
-		{ "require-confinement", no_argument, NULL, REQUIRE_CONFINEMENT },
-		{ "verbose", no_argument, NULL, VERBOSE },
-		{ "device", required_argument, NULL, DEVICE },
-		{ "guest-dir", required_argument, NULL, GUEST_DIR },
-		{ "output", required_argument, NULL, OUTPUT },
-	};
-	static struct option all[64];
-	const char *name;
-	size_t n;
-
-	for (n = 0; (name = policy_option_name(n)); n++)
-		all[n] = (struct option){ name, required_argument, NULL, POLICY_KEY };
-	memcpy(all + n, ours, verb * sizeof(ours[0]));
-	return all;
 }
 
 static int add_policy_file(struct policy_args *args, const char *name)
 {
 	if (args->nr_files == MAX_POLICIES)
-		return bad_usage("--policy", name, "too many policies");
+		return cli_bad("--policy", name, "too many policies");
 	args->files[args->nr_files++] = name;
 	return 0;
 }
@@ -143,61 +36,54 @@ static int add_policy_file(struct policy_args *args, const char *name)
 static int add_policy_option(struct policy_args *args, const char *name, const char *value)
 {
 	if (args->nr_options == MAX_POLICY_OPTIONS)
-		return bad_usage(name, value, "too many options: use a policy file");
+		return cli_bad(name, value, "too many options: use a policy file");
 	args->options[args->nr_options].name = name;
 	args->options[args->nr_options++].value = value;
 	return 0;
 }
 
 /* Up to the first argument that is no option. 0, or an exit status. */
-static int take_options(int argc, char **argv, enum verb verb, struct policy_args *args,
-			struct run_options *o, bool *print)
+static int take_options(int argc, char **argv, struct policy_args *args, struct run_options *o,
+			bool *print)
 {
-	const struct option *options = all_options(verb);
-	int c, i, err = 0;
+	enum cli_key key;
+	const char *name;
+	int err = 0;
 
-	opterr = 0;
-	while (!err &&
-	       (c = getopt_long(argc, argv, verb == LEARN ? "+:o:" : "+:", options, &i)) != -1) {
-		switch (c) {
-		case POLICY_KEY:
-			err = add_policy_option(args, options[i].name, optarg);
+	while (!err && (key = cli_next(argc, argv, &name)) != CLI_END) {
+		switch (key) {
+		case CLI_POLICY_KEY:
+			err = add_policy_option(args, name, optarg);
 			break;
-		case POLICY_FILE:
+		case CLI_POLICY_FILE:
 			err = add_policy_file(args, optarg);
 			break;
-		case PRINT_POLICY:
+		case CLI_PRINT_POLICY:
 			*print = true;
 			break;
-		case AUDIT:
+		case CLI_AUDIT:
 			o->audit = optarg;
 			break;
-		case CWD:
+		case CLI_CWD:
 			err = set_cwd(o, optarg);
 			break;
-		case REQUIRE_CONFINEMENT:
+		case CLI_REQUIRE_CONFINEMENT:
 			o->require_confinement = true;
 			break;
-		case VERBOSE:
+		case CLI_VERBOSE:
 			o->verbose = true;
 			break;
-		case DEVICE:
+		case CLI_DEVICE:
 			o->device = optarg;
 			break;
-		case GUEST_DIR:
+		case CLI_GUEST_DIR:
 			o->guest_dir = optarg;
 			break;
-		case 'o':
-		case OUTPUT:
+		case CLI_OUTPUT:
 			o->output = optarg;
 			break;
-		case HELP:
-			fputs(usage_text, stdout);
-			exit(0);
-		case ':':
-			return bad_usage(argv[optind - 1], NULL, "needs a value");
 		default:
-			return bad_usage(argv[optind - 1], NULL, "unknown option");
+			err = EXIT_VMBOX_FAILED;
 		}
 	}
 	return err;
@@ -241,12 +127,12 @@ static int run(int argc, char **argv)
 	static struct policy_args args;
 	struct policy *policy;
 	bool print = false;
-	int err = take_options(argc, argv, RUN, &args, &o, &print);
+	int err = take_options(argc, argv, &args, &o, &print);
 
 	if (err)
 		return err;
 	if (optind == argc && !print)
-		return bad_usage("run", NULL, "name the program to run");
+		return cli_bad("run", NULL, "name the program to run");
 	o.argv = argv + optind;
 	o.program = o.argv[0];
 	if (policy_load(&args, &policy))
@@ -264,16 +150,16 @@ static int learn(int argc, char **argv)
 	static struct policy_args args = { .without_default = true };
 	struct run_options o = no_options();
 	bool print = false;
-	int err = take_options(argc, argv, LEARN, &args, &o, &print);
+	int err = take_options(argc, argv, &args, &o, &print);
 
 	if (err)
 		return err;
 	if (print || args.nr_files)
-		return bad_usage(print ? "--print-policy" : "--policy", NULL,
-				 "is not for learn, which makes a policy from what the program "
-				 "uses: give what it shall have besides as options");
+		return cli_bad(print ? "--print-policy" : "--policy", NULL,
+			       "is not for learn, which makes a policy from what the program "
+			       "uses: give what it shall have besides as options");
 	if (optind == argc)
-		return bad_usage("learn", NULL, "name the program to run");
+		return cli_bad("learn", NULL, "name the program to run");
 	o.argv = argv + optind;
 	err = learn_begin(&o, &args);
 	return err ? err : learn_end(&o, run_policy(&o, o.policy));
@@ -283,15 +169,17 @@ static int check(int argc, char **argv)
 {
 	static struct policy_args args;
 	struct policy *policy;
-	int err;
+	int err = take_options(argc, argv, &args, NULL, NULL);
 
-	if (argc != 2 || *argv[1] == '-')
-		return bad_usage("check", NULL, "the command is: vmbox check POLICY");
-	add_policy_file(&args, argv[1]);
+	if (err)
+		return err;
+	if (argc - optind != 1)
+		return cli_bad("check", NULL, "the command is: vmbox check POLICY");
+	add_policy_file(&args, argv[optind]);
 	err = policy_load(&args, &policy);
 	if (err)
 		return err;
-	printf("%s: valid\n", argv[1]);
+	printf("%s: valid\n", argv[optind]);
 	policy_free(policy);
 	return 0;
 }
@@ -300,13 +188,13 @@ static int explain(int argc, char **argv)
 {
 	static struct policy_args args;
 	struct policy *policy;
-	int err = take_options(argc, argv, EXPLAIN, &args, NULL, NULL);
+	int err = take_options(argc, argv, &args, NULL, NULL);
 
 	if (err)
 		return err;
 	if (argc - optind != 2)
-		return bad_usage("explain", NULL,
-				 "the command is: vmbox explain [OPTION...] POLICY PATH");
+		return cli_bad("explain", NULL,
+			       "the command is: vmbox explain [OPTION...] POLICY PATH");
 	err = add_policy_file(&args, argv[optind]);
 	if (!err)
 		err = policy_load(&args, &policy);
@@ -319,73 +207,100 @@ static int explain(int argc, char **argv)
 
 static int selftest(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ "tests", required_argument, NULL, 't' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "thorough", no_argument, NULL, 'T' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ "device", required_argument, NULL, 'd' },
-		{ 0 },
-	};
 	struct selftest_options o = { .device = "/dev/vmbox", .seed = time(NULL) | 1 };
+	enum cli_key key;
 	char *end;
-	int c;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
-		switch (c) {
-		case 't':
+	while ((key = cli_next(argc, argv, NULL)) != CLI_END) {
+		switch (key) {
+		case CLI_TESTS:
 			o.tests = optarg;
 			break;
-		case 's':
+		case CLI_SEED:
 			o.seed = strtoul(optarg, &end, 10);
 			if (*end || !o.seed)
-				return bad_usage("--seed", optarg, "give a number from 1 up");
+				return cli_bad("--seed", optarg, "give a number from 1 up");
 			break;
-		case 'T':
+		case CLI_THOROUGH:
 			o.thorough = true;
 			break;
-		case 'v':
+		case CLI_VERBOSE:
 			o.verbose = true;
 			break;
-		case 'd':
+		case CLI_DEVICE:
 			o.device = optarg;
 			break;
-		case 'h':
-			fputs(usage_text, stdout);
-			return 0;
-		case ':':
-			return bad_usage(argv[optind - 1], NULL, "needs a value");
 		default:
-			return bad_usage(argv[optind - 1], NULL, "unknown option");
+			return EXIT_VMBOX_FAILED;
 		}
 	}
 	if (optind != argc)
-		return bad_usage("selftest", argv[optind], "takes options only");
+		return cli_bad("selftest", argv[optind], "takes options only");
 	return selftest_run(&o);
+}
+
+static int version(int argc, char **argv)
+{
+	struct run_options o = no_options();
+	int err = take_options(argc, argv, NULL, &o, NULL);
+
+	if (err)
+		return err;
+	if (optind != argc)
+		return cli_bad("version", argv[optind], "takes options only");
+	return version_print(o.device, o.guest_dir);
+}
+
+static int help(int argc, char **argv)
+{
+	const struct cli_verb *verb = NULL;
+	int err = take_options(argc, argv, NULL, NULL, NULL);
+
+	if (err)
+		return err;
+	if (argc - optind > 1)
+		return cli_bad("help", argv[optind + 1], "give one verb");
+	if (argc - optind == 1 && !(verb = cli_find(argv[optind])))
+		return cli_bad_verb(argv[optind]);
+	return cli_help(verb);
+}
+
+static int dispatch(const struct cli_verb *verb, int argc, char **argv)
+{
+	switch (verb->verb) {
+	case VERB_RUN:
+		return run(argc, argv);
+	case VERB_LEARN:
+		return learn(argc, argv);
+	case VERB_CHECK:
+		return check(argc, argv);
+	case VERB_EXPLAIN:
+		return explain(argc, argv);
+	case VERB_SELFTEST:
+		return selftest(argc, argv);
+	case VERB_VERSION:
+		return version(argc, argv);
+	case VERB_HELP:
+		return help(argc, argv);
+	}
+	return EXIT_VMBOX_FAILED;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && !strcmp(argv[1], "run"))
-		return run(argc - 1, argv + 1);
-	if (argc > 1 && !strcmp(argv[1], "learn"))
-		return learn(argc - 1, argv + 1);
-	if (argc > 1 && !strcmp(argv[1], "check"))
-		return check(argc - 1, argv + 1);
-	if (argc > 1 && !strcmp(argv[1], "explain"))
-		return explain(argc - 1, argv + 1);
-	if (argc > 1 && !strcmp(argv[1], "selftest"))
-		return selftest(argc - 1, argv + 1);
-	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
-		fputs(usage_text, stdout);
-		return 0;
-	}
-	if (argc > 1 && (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version"))) {
+	const struct cli_verb *verb;
+
+	if (argc < 2)
+		return cli_bad("vmbox", NULL, "give a verb: vmbox run PROGRAM");
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return cli_help(NULL);
+	if (!strcmp(argv[1], "--version")) {
 		puts("vmbox " VMBOX_VERSION);
 		return 0;
 	}
-	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL,
-			 "the command is: vmbox run PROGRAM, or learn, check, explain or selftest");
+	verb = cli_find(argv[1]);
+	if (!verb)
+		return cli_bad_verb(argv[1]);
+	cli_begin(verb);
+	return dispatch(verb, argc - 1, argv + 1);
 }

@@ -28,15 +28,15 @@
 
 #include "launcher.h"
 #include "report.h"
-#include "request.h"
 #include "selftest.h"
+#include "text_file.h"
+#include "version.h"
 
 #define EXIT_SKIPPED   77   /* a test's that cannot be made here; its last line says why */
 #define LIMIT	       120  /* seconds for a test, */
 #define LIMIT_THOROUGH 1200 /* or for a thorough one */
 #define SHOWN_LINES    12
-#define DRIVER_SYSFS   "/sys/module/vmbox/"
-#define AUDIT	       DRIVER_SYSFS "parameters/audit"
+#define AUDIT	       "/sys/module/vmbox/parameters/audit"
 #define BUGS	       "/sys/devices/system/cpu/vulnerabilities"
 
 enum {
@@ -80,34 +80,6 @@ struct selftest {
 };
 
 /* ---- the machine ---- */
-
-/* Up to @size, printable but for its lines' ends, without the last end. */
-static void read_fd(int fd, char *text, size_t size)
-{
-	size_t n = 0, i;
-	ssize_t r;
-
-	while (n < size - 1 && (r = read(fd, text + n, size - 1 - n)) > 0)
-		n += r;
-	while (n && text[n - 1] == '\n')
-		n--;
-	for (i = 0; i < n; i++)
-		if (text[i] != '\n' && text[i] != '\t')
-			make_printable(text + i, 1);
-	text[n] = 0;
-}
-
-/* "" if the file cannot be read. */
-static void read_text(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	*text = 0;
-	if (fd < 0)
-		return;
-	read_fd(fd, text, size);
-	close(fd);
-}
 
 static void fact(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void fact(const char *name, const char *fmt, ...)
@@ -170,7 +142,7 @@ static void print_cpu(void)
 	const char *flags, *vmx;
 	char *end, *p;
 
-	read_text("/proc/cpuinfo", info, sizeof(info));
+	text_read("/proc/cpuinfo", info, sizeof(info));
 	end = strstr(info, "\n\n"); /* the first CPU's part */
 	end = end ? end : info + strlen(info);
 	*end = 0;
@@ -210,7 +182,7 @@ static void print_bugs(void)
 
 	for (i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), BUGS "/%s", entries[i]->d_name);
-		read_text(path, text, sizeof(text));
+		text_read(path, text, sizeof(text));
 		fact(i ? "" : "CPU bugs", "%s: %s", entries[i]->d_name, text);
 		free(entries[i]);
 	}
@@ -220,20 +192,16 @@ static void print_bugs(void)
 
 static void print_machine(const struct selftest *t)
 {
-	char version[64], srcversion[64], smt[8], taint[16];
+	char driver[DRIVER_TEXT_MAX], smt[8], taint[16];
 	struct utsname u;
 
-	read_text(DRIVER_SYSFS "version", version, sizeof(version));
-	read_text(DRIVER_SYSFS "srcversion", srcversion, sizeof(srcversion));
-	read_text("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
-	read_text("/proc/sys/kernel/tainted", taint, sizeof(taint));
+	version_driver(driver);
+	text_read("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
+	text_read("/proc/sys/kernel/tainted", taint, sizeof(taint));
 	uname(&u);
 	print_cpu();
 	fact("kernel", "%s, %s, tainted %s", u.release, u.version, taint);
-	if (*version)
-		fact("driver", "vmbox.ko %s, srcversion %s", version, srcversion);
-	else
-		fact("driver", "unknown: there is no " DRIVER_SYSFS);
+	fact("driver", "%s", driver);
 	fact("SMT", "%s", !strcmp(smt, "1") ? "on" : !strcmp(smt, "0") ? "off" : "unknown");
 	print_bugs();
 	fact("audit", "%s", access(AUDIT, W_OK) ? "skipped: needs root" : "on");
@@ -378,7 +346,7 @@ static const char *run(struct selftest *t, char *const argv[], unsigned int limi
 		return why;
 	size = lseek(output, 0, SEEK_END);
 	lseek(output, size > room ? size - room : 0, SEEK_SET);
-	read_fd(output, t->output, sizeof(t->output));
+	text_read_fd(output, t->output, sizeof(t->output));
 	close(output);
 	return why;
 }
@@ -520,7 +488,7 @@ static int run_all(struct selftest *t)
 
 	snprintf(seed, sizeof(seed), "%u", t->options->seed);
 	setenv("VMBOX_SEED", seed, 1); /* for driver_test */
-	read_text(AUDIT, audit, sizeof(audit));
+	text_read(AUDIT, audit, sizeof(audit));
 	print_machine(t);
 	listed = test_driver(t);
 	if (listed)

@@ -483,6 +483,7 @@ static void test_options(void)
 		{ "stdout", "0" },    { "clock", "real" },
 	};
 	struct policy *p = policy_new();
+	const char *value, *help;
 	char *text;
 	size_t i;
 
@@ -538,8 +539,8 @@ static void test_options(void)
 	check_option("file-size", "x", "such as 100M");
 	check_option("clock", "x", "allowed here: real");
 	check_option("wal", "1", "the nearest is 'wall'");
-	for (i = 0; policy_option_name(i); i++)
-		;
+	for (i = 0; policy_option_name(i, &value, &help); i++)
+		CHECK(*value && *help);
 	CHECK_EQ(i, 17);
 }
 
