@@ -9,8 +9,8 @@
  * alone and by request number, tgkill only to wake its own vCPU thread, close
  * only of stdin and stdout. No call can map memory, so none can make code.
  *
- * The launcher waits, reads one struct or two, opens the gate between them, kills its
- * two children and says what happened.
+ * The launcher waits, reads structs of one kind, opens the gate between two of them, kills
+ * its two children and says what happened.
  */
 #include <linux/kvm.h>
 #include <signal.h>
@@ -61,6 +61,7 @@ size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm,
 		CAGE_CALL(wait4),
 		CAGE_CALL(clock_gettime),
 		CAGE_CALL(clock_nanosleep),
+		CAGE_CALL(timer_settime), /* progress.c */
 		CAGE_CALL(restart_syscall),
 		CAGE_CALL(rt_sigreturn),
 		CAGE_CALL(exit_group),

@@ -100,6 +100,7 @@ void *control_thread(void *arg)
 	while (!parser.ready)
 		receive(m, &parser);
 	m->ready_ns = machine_now(m);
+	machine_ask(m, VMM_WANTS_RUN);
 	request_set_time(m->config->request);
 	send_bytes(m, m->config->request, m->config->request_size);
 	while (!parser.asked && !parser.finished)
@@ -108,7 +109,7 @@ void *control_thread(void *arg)
 	if (parser.asked) {
 		if (!m->config->commits)
 			machine_end(m, VMM_PROTOCOL, NULL, "it asked to commit without an overlay");
-		machine_ask_commit(m);
+		machine_ask(m, VMM_WANTS_COMMIT);
 		send_bytes(m, &commit, sizeof(commit));
 	}
 	while (!parser.finished)

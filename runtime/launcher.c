@@ -4,9 +4,10 @@
  * what else it has, forks the file server and the VMM, goes into a cage itself,
  * waits for a result, a signal or the time limit, and says what happened.
  * It never touches the guest's memory or messages: all it gets is a
- * struct vmm_result of fixed size, whose text is printable; and if there is an
- * overlay to be committed, one before, which says that the program has succeeded:
- * then it opens the file server's gate.
+ * struct vmm_result of fixed size, whose text is printable; one before it, which says that
+ * the program will write from now on: then the terminal is the program's; and if there is an
+ * overlay to be committed, one that says that the program has succeeded: then it opens the
+ * file server's gate.
  *
  * Nothing is left behind: both children are killed and waited for on every way
  * out, and die with the launcher if it is killed itself.
@@ -35,6 +36,7 @@
 #include "fs_confine.h"
 #include "launcher.h"
 #include "program.h"
+#include "progress.h"
 #include "report.h"
 #include "request.h"
 #include "view.h"
@@ -51,7 +53,7 @@ struct run {
 	pid_t vmm, fs;
 	int result, signal_fd, audit;
 	int gate; /* -1: there is nothing to commit */
-	bool opened;
+	bool running, opened;
 	uid_t uid; /* of the program in the guest */
 	gid_t gid;
 	uint64_t start_ns;
@@ -562,6 +564,13 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 		if (n <= 0)
 			return VMM_GONE;
 		fill += n;
+		if (fill == sizeof(*res) && res->reason == VMM_WANTS_RUN && !r->running) {
+			r->running = true; /* once: an answer that nobody reads would block */
+			progress_end();
+			if (write(r->result, "", 1) != 1)
+				return VMM_GONE;
+			fill = 0;
+		}
 	}
 	return HAVE_RESULT;
 }
@@ -589,8 +598,10 @@ static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *cod
 
 	if (outcome != HAVE_RESULT || res->reason != VMM_WANTS_COMMIT)
 		return outcome;
-	if (may_commit(r, res))
+	if (may_commit(r, res)) {
+		progress_begin("committing");
 		return open_gate(r) ? wait_for_result(r, res, code) : VMM_GONE;
+	}
 	res->reason = VMM_PROGRAM_ENDED; /* but some of its output is lost */
 	return HAVE_RESULT;
 }
@@ -638,6 +649,9 @@ static int supervise(struct run *r)
 	/* Only the VMM holds the program's streams now: one that it closes is closed. */
 	close(0);
 	close(1);
+	progress_prepare();
+	if (!r->options->verbose)
+		progress_begin("starting the guest");
 	failed = confine_launcher(r->vmm, r->fs, r->result, r->signal_fd, r->gate,
 				  r->options->scribe);
 	if (failed) {
@@ -645,6 +659,7 @@ static int supervise(struct run *r)
 		return EXIT_VMBOX_FAILED;
 	}
 	outcome = wait_for_end(r, &res, &code);
+	progress_end();
 	if (outcome == HAVE_RESULT) {
 		report_sanitize(&res);
 		if (r->options->verbose)

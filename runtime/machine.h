@@ -79,7 +79,7 @@ uint64_t machine_now(const struct machine *m);
 void machine_raise(struct machine *m, unsigned int irq);
 _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 			   const struct pvio_status *status, const char *text);
-void machine_ask_commit(struct machine *m);
+void machine_ask(struct machine *m, enum vmm_reason question);
 void machine_take_console(struct machine *m);
 void machine_console_tail(const struct machine *m, char to[VMM_CONSOLE_TAIL + 1]);
 

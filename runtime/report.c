@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "program.h"
+#include "progress.h"
 #include "report.h"
 #include "request.h"
 
@@ -29,6 +30,7 @@ void say(const char *fmt, ...)
 	n = strlen(line);
 	if (line[n - 1] != '\n')
 		line[n++] = '\n';
+	progress_end();
 	done = write(2, line, n);
 	(void)done; /* nobody to tell */
 }

@@ -18,6 +18,7 @@
 #include "links.h"
 #include "open_view.h"
 #include "program.h"
+#include "progress.h"
 #include "request.h"
 #include "scribe.h"
 
@@ -237,6 +238,7 @@ static int write_policy(struct scribe *s, const struct uses *u)
 	if (!err && size > POLICY_FILE_MAX)
 		err = learn_failed("the policy",
 				   "it would be longer than a policy file may be (64 KiB)");
+	progress_end();
 	if (!err && !s->output)
 		err = write_all(2, text, size);
 	else if (!err)
@@ -268,6 +270,8 @@ static int finish(struct scribe *s, int status)
 			"no policy",
 			"the program used more paths than can be kept (16 MiB of names): learn "
 			"a smaller part of it");
+	progress_prepare();
+	progress_begin("making the policy");
 	return write_policy(s, &u);
 }
 

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "launcher.h"
+#include "progress.h"
 #include "report.h"
 #include "selftest.h"
 #include "text_file.h"
@@ -387,8 +388,12 @@ static void test(struct selftest *t, char *const argv[], const char *name, int s
 		 const char *output)
 {
 	uint64_t began = now_ms();
+	const char *why;
 	int end = 0;
-	const char *why = run(t, argv, t->options->thorough ? LIMIT_THOROUGH : LIMIT, &end);
+
+	progress_begin(name);
+	why = run(t, argv, t->options->thorough ? LIMIT_THOROUGH : LIMIT, &end);
+	progress_end();
 
 	if (t->stopped_by)
 		return;
@@ -504,6 +509,7 @@ int selftest_run(const struct selftest_options *options)
 
 	t.options = options;
 	setlinebuf(stdout);
+	progress_prepare();
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&t.signals);
 	sigaddset(&t.signals, SIGCHLD);

@@ -67,14 +67,14 @@ _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 	_exit(0);
 }
 
-/* Returns when the launcher has opened the file server's gate; if it does not, it ends us. */
-void machine_ask_commit(struct machine *m)
+/* Asks the launcher, and returns when it may be; if it may not, the launcher ends us. */
+void machine_ask(struct machine *m, enum vmm_reason question)
 {
 	const struct pvio_status success = { .kind = PVIO_EXITED };
 	char byte;
 
 	pthread_mutex_lock(&result_lock);
-	send_result(m, VMM_WANTS_COMMIT, &success, "");
+	send_result(m, question, &success, "");
 	pthread_mutex_unlock(&result_lock);
 	if (TEMP_FAILURE_RETRY(read(m->config->result, &byte, 1)) != 1)
 		_exit(1);

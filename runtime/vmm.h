@@ -11,9 +11,9 @@
 #include "vmbox/pvio.h"
 
 struct vmm_config {
-	int device;	/* open KVM-API device; consumed */
-	int fs_sock[2]; /* 9P streams to the file server: cached, rw; consumed */
-	int result; /* socket: struct vmm_result; a byte in answer to VMM_WANTS_COMMIT; consumed */
+	int device;	 /* open KVM-API device; consumed */
+	int fs_sock[2];	 /* 9P streams to the file server: cached, rw; consumed */
+	int result;	 /* socket: struct vmm_result; a byte in answer to a question; consumed */
 	uint64_t memory; /* bytes */
 	uint64_t output; /* bytes of stdout, and of stderr; UINT64_MAX: not limited */
 	struct blob kernel, initrd;
@@ -32,7 +32,9 @@ enum vmm_reason {
 	VMM_PROTOCOL,	   /* text: what the guest did */
 	VMM_LOST_FS,	   /* the file server is gone */
 	VMM_OUTPUT_LIMIT,  /* text: of which stream */
-	VMM_WANTS_COMMIT,  /* not the end: the program has succeeded, its output is out */
+	/* Not the end, but questions: */
+	VMM_WANTS_RUN,	  /* the guest is ready; its program has written nothing yet */
+	VMM_WANTS_COMMIT, /* the program has succeeded, its output is out */
 };
 
 #define VMM_CONSOLE_TAIL 2048

@@ -217,7 +217,7 @@ _Noreturn void machine_end(struct machine *machine, enum vmm_reason reason,
 }
 
 /* The launcher says yes; the next bytes are the guest's. */
-void machine_ask_commit(struct machine *machine)
+void machine_ask(struct machine *machine, enum vmm_reason question)
 {
 	guest();
 }

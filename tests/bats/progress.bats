@@ -1,0 +1,63 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# What takes long is said on a terminal, and taken away again. Others (options.bats) see that
+# stderr has nothing of it where that is no terminal.
+load helpers
+
+# Runs vmbox with a terminal of 80 columns as its streams: it shows $T/seen, $T/keys is typed.
+start_in_terminal() {
+	local line
+	printf -v line '%q ' "${command[@]}" "$@"
+	mkfifo "$T/keys"
+	script -qefc "stty cols 80; exec $line" "$T/seen" <>"$T/keys" >"$T/out" 3>&- &
+	pid=$!
+}
+
+# The children of the launcher's that have a descriptor of this name, as find(1) has it: $stopped
+stop_child() {
+	local exe p
+	stopped=
+	for exe in $(vmbox_processes); do
+		p=$(echo "$exe" | cut -d/ -f3)
+		if find "/proc/$p/fd" -lname "$1" 2>/dev/null | grep -q .; then
+			kill -STOP "$p"
+			stopped=$p
+		fi
+	done
+	[ -n "$stopped" ]
+}
+
+# What the terminal has shown; many blanks are "<80>", a carriage return is "~".
+seen() {
+	sed '1d; /^Script done/d' "$T/seen" | perl -pe 's/( {10,})/"<" . length($1) . ">"/ge; s/\r/~/g'
+}
+
+sees() {
+	seen | grep -q "$1"
+}
+
+@test "progress: the guest's start, gone before the program's first byte" {
+	start_in_terminal /bin/echo hello
+	eventually stop_child 'anon_inode:*vcpu*'
+	eventually sees "starting the guest"
+	kill -CONT "$stopped"
+	finish
+	[ "$status" -eq 0 ]
+	seen
+	[[ $(seen) == *"<80>~vmbox: starting the guest~<25>~hello~"* ]]
+}
+
+@test "progress: a commit, below what the program wrote last" {
+	mkdir work && cd work
+	start_in_terminal --overlay . --on-exit commit /bin/sh -c 'echo x >new; echo ready; read -r line; printf "$line!"'
+	eventually sees ready
+	eventually stop_child /bin/dash # the file server
+	echo typed >"$T/keys"
+	eventually sees committing
+	kill -CONT "$stopped"
+	finish
+	[ "$status" -eq 0 ]
+	[ "$(cat new)" = x ]
+	seen
+	[[ $(seen) == *"typed!<80>~vmbox: committing~<17>~" ]]
+}
