@@ -182,6 +182,7 @@ static const struct option {
 	{ "files", set_limit, POLICY_FILES },
 	{ "file-size", set_limit, POLICY_FILE_SIZE },
 	{ "stdout", set_limit, POLICY_STDOUT },
+	{ "exits", set_limit, POLICY_EXITS },
 	{ "clock", set_clock },
 };
 

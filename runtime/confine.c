@@ -58,6 +58,8 @@ size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm,
 		CAGE_CALL(write),
 		CAGE_CALL(close),
 		CAGE_CALL(poll),
+		CAGE_CALL(recvmsg), /* the counters' descriptor, before the guest runs */
+		CAGE_CALL(pread64), /* the counters */
 		CAGE_CALL(wait4),
 		CAGE_CALL(clock_gettime),
 		CAGE_CALL(clock_nanosleep),
@@ -91,9 +93,10 @@ const char *confine_vmm_finish(int vcpu, int timer)
 	return cage_lock(VMM_FILES, calls, confine_vmm_calls(calls, vcpu, timer));
 }
 
-const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe)
+const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe,
+			     int report)
 {
-	const int keep[] = { result, signals, gate, scribe };
+	const int keep[] = { result, signals, gate, scribe, report };
 	struct cage_call calls[CAGE_CALLS_MAX];
 	const char *failed = cage_enter(keep, sizeof(keep) / sizeof(keep[0]), NULL, 0);
 

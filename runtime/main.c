@@ -11,6 +11,7 @@
 #include "learn.h"
 #include "load.h"
 #include "report.h"
+#include "run_report.h"
 #include "selftest.h"
 
 #define MEMORY_STEP (2ULL << 20)
@@ -20,6 +21,7 @@ static const char usage_text[] =
 	"       vmbox learn [OPTION...] [--] PROGRAM [ARG...]\n"
 	"       vmbox check POLICY                     is it valid?\n"
 	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
+	"       vmbox report verify [OPTION...] FILE   is this report of a run still true?\n"
 	"       vmbox selftest [OPTION...]             does the driver work on this machine?\n"
 	"       vmbox version\n"
 	"Runs one program inside a throw-away virtual machine, with your standard streams.\n"
@@ -37,12 +39,17 @@ static const char usage_text[] =
 	"  --cpu TIME        end it after TIME of a processor\n"
 	"  --memory SIZE     the guest's memory: 64M to 256G (512M)\n"
 	"  --stdout SIZE     end it after SIZE of stdout, or of stderr\n"
+	"  --exits N         end it if it leaves guest mode more than N times in a second of a\n"
+	"                    processor (1000000)\n"
 	"  --pids N  --files N  --file-size SIZE   processes and threads at a time, open\n"
 	"                    files of a process, size of a file\n"
 	"  --net none  --clock real\n"
 	"  --print-policy    do not run: write all that as a policy file\n"
 	"\n"
 	"  --audit FILE      write what the guest changes and is refused to FILE, as JSON lines\n"
+	"  --report FILE     how the run ended and what it took, as JSON (docs/report.md); - is\n"
+	"                    descriptor 3 if it is open, else stderr\n"
+	"  --stats           the same in short, on stderr\n"
 	"  --cwd DIR         working directory in the guest (the same path as here)\n"
 	"  --require-confinement  do not run where the host has no user namespaces for vmbox\n"
 	"  --verbose         guest kernel messages and timing on stderr\n"
@@ -66,7 +73,8 @@ static const char usage_text[] =
 	"and gone when it ends. There is no network.\n"
 	"\n"
 	"Exit status: the program's; 128+N if signal N ended it, or you sent N to vmbox;\n"
-	"  122 killed because the guest was out of memory   123 output limit   124 time limit\n"
+	"  121 limit of exits   122 killed because the guest was out of memory   123 output limit  "
+	" 124 time limit\n"
 	"  125 vmbox itself failed   126 PROGRAM cannot be executed   127 not found\n"
 	"  of check and explain: 1 the policy is not valid\n"
 	"  of selftest: 0 nothing failed, but tests may have been skipped   1 a test failed\n";
@@ -96,6 +104,8 @@ enum {
 	VERBOSE,
 	DEVICE,
 	GUEST_DIR,
+	REPORT,
+	STATS,
 	OUTPUT,
 	HELP
 };
@@ -103,8 +113,8 @@ enum {
 /* How many of our options a verb has. */
 enum verb {
 	EXPLAIN = 2,
-	RUN = 9,
-	LEARN = 10,
+	RUN = 11,
+	LEARN = 12,
 };
 
 /* The options of the policy library, then ours. */
@@ -120,6 +130,8 @@ static const struct option *all_options(enum verb verb)
 		{ "verbose", no_argument, NULL, VERBOSE },
 		{ "device", required_argument, NULL, DEVICE },
 		{ "guest-dir", required_argument, NULL, GUEST_DIR },
+		{ "report", required_argument, NULL, REPORT },
+		{ "stats", no_argument, NULL, STATS },
 		{ "output", required_argument, NULL, OUTPUT },
 	};
 	static struct option all[64];
@@ -187,6 +199,12 @@ static int take_options(int argc, char **argv, enum verb verb, struct policy_arg
 		case GUEST_DIR:
 			o->guest_dir = optarg;
 			break;
+		case REPORT:
+			o->report = optarg;
+			break;
+		case STATS:
+			o->stats = true;
+			break;
 		case 'o':
 		case OUTPUT:
 			o->output = optarg;
@@ -228,7 +246,8 @@ static struct run_options no_options(void)
 	struct run_options o = { .device = "/dev/vmbox",
 				 .guest_dir = getenv("VMBOX_GUEST_DIR"),
 				 .uses = -1,
-				 .scribe = -1 };
+				 .scribe = -1,
+				 .reporter = -1 };
 
 	if (!o.guest_dir || !*o.guest_dir)
 		o.guest_dir = VMBOX_GUEST_DIR;
@@ -249,14 +268,18 @@ static int run(int argc, char **argv)
 		return bad_usage("run", NULL, "name the program to run");
 	o.argv = argv + optind;
 	o.program = o.argv[0];
+	if (!print)
+		err = run_report_begin(&o);
+	if (err)
+		return err;
 	if (policy_load(&args, &policy))
-		return EXIT_VMBOX_FAILED;
+		return run_report_end(&o, record_end(RUN_POLICY, 0));
 	if (print)
 		err = print_policy(policy);
 	else
-		err = policy_refuse(policy) ? EXIT_VMBOX_FAILED : run_policy(&o, policy);
+		err = policy_refuse(policy) ? record_end(RUN_POLICY, 0) : run_policy(&o, policy);
 	policy_free(policy);
-	return err;
+	return print ? err : run_report_end(&o, err);
 }
 
 static int learn(int argc, char **argv)
@@ -275,8 +298,11 @@ static int learn(int argc, char **argv)
 	if (optind == argc)
 		return bad_usage("learn", NULL, "name the program to run");
 	o.argv = argv + optind;
+	err = run_report_begin(&o);
+	if (err)
+		return err;
 	err = learn_begin(&o, &args);
-	return err ? err : learn_end(&o, run_policy(&o, o.policy));
+	return run_report_end(&o, err ? err : learn_end(&o, run_policy(&o, o.policy)));
 }
 
 static int check(int argc, char **argv)
@@ -315,6 +341,31 @@ static int explain(int argc, char **argv)
 	err = policy_explain(policy, argv[optind + 1]);
 	policy_free(policy);
 	return err;
+}
+
+static int verify(int argc, char **argv)
+{
+	static struct policy_args args;
+	struct policy *policy = NULL;
+	int err = take_options(argc, argv, EXPLAIN, &args, NULL, NULL);
+
+	if (err)
+		return err;
+	if (argc - optind != 1)
+		return bad_usage("report verify", NULL,
+				 "the command is: vmbox report verify [OPTION...] FILE");
+	if ((args.nr_files || args.nr_options) && policy_load(&args, &policy))
+		return EXIT_VMBOX_FAILED;
+	err = run_report_verify(argv[optind], policy);
+	policy_free(policy);
+	return err;
+}
+
+static int report(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "verify"))
+		return verify(argc - 1, argv + 1);
+	return bad_usage("report", argv[1], "the command is: vmbox report verify FILE");
 }
 
 static int selftest(int argc, char **argv)
@@ -376,6 +427,8 @@ int main(int argc, char **argv)
 		return check(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "explain"))
 		return explain(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "report"))
+		return report(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "selftest"))
 		return selftest(argc - 1, argv + 1);
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
@@ -386,6 +439,7 @@ int main(int argc, char **argv)
 		puts("vmbox " VMBOX_VERSION);
 		return 0;
 	}
-	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL,
-			 "the command is: vmbox run PROGRAM, or learn, check, explain or selftest");
+	return bad_usage(
+		argc > 1 ? argv[1] : "vmbox", NULL,
+		"the command is: vmbox run PROGRAM, or learn, check, explain, report or selftest");
 }
