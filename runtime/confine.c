@@ -9,8 +9,8 @@
  * alone and by request number, tgkill only to wake its own vCPU thread, close
  * only of stdin and stdout. No call can map memory, so none can make code.
  *
- * The launcher waits, reads one struct or two, opens the gate between them, kills its
- * two children and says what happened.
+ * The launcher waits, takes the driver's counters and reads them now and then, reads one struct
+ * or two of the result, opens the gate between them, kills its two children and says what happened.
  */
 #include <linux/kvm.h>
 #include <signal.h>
@@ -22,7 +22,7 @@
 
 /* poll() refuses more descriptors than the limit: no limit may be 0. */
 #define VMM_FILES      1
-#define LAUNCHER_FILES 2
+#define LAUNCHER_FILES 2 /* 0 and 1 are closed: room for the counters */
 
 size_t confine_vmm_calls(struct cage_call calls[CAGE_CALLS_MAX], int vcpu, int timer)
 {

@@ -6,7 +6,7 @@
  * It never touches the guest's memory or messages: all it gets is a
  * struct vmm_result of fixed size, whose text is printable; and if there is an
  * overlay to be committed, one before, which says that the program has succeeded:
- * then it opens the file server's gate.
+ * then it opens the file server's gate. Meanwhile it looks at the driver's counters.
  *
  * Nothing is left behind: both children are killed and waited for on every way
  * out, and die with the launcher if it is killed itself.

@@ -83,7 +83,7 @@ struct record_file {
 
 /* The launcher's. */
 struct record {
-	bool wanted; /* there will be a report */
+	bool wanted; /* in a report: what the run is made of */
 	enum run_reason reason;
 	int value;
 	uint64_t start_ns; /* CLOCK_MONOTONIC */
@@ -125,7 +125,7 @@ int record_end(enum run_reason reason, int value);
 /* @usage: of a process that was waited for. */
 void record_usage(pid_t pid, const struct rusage *usage);
 
-/* Hash what the run is made of, if there will be a report. */
+/* Hash what the run is made of, if that is wanted. */
 struct policy;
 void record_policy(const struct policy *policy);
 void record_program(const char *path, int fd);

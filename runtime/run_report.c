@@ -389,8 +389,8 @@ int run_report_begin(struct run_options *o)
 	}
 	record->start_ns = now_ns();
 	record->began = time(NULL);
-	record->wanted = o->report || o->stats;
-	if (!record->wanted)
+	record->wanted = o->report;
+	if (!o->report && !o->stats)
 		return 0;
 	if (pipe2(ends, O_CLOEXEC) || (reporter = fork()) < 0) {
 		say("no process for the report: %s", strerror(errno));
@@ -410,7 +410,7 @@ int run_report_end(const struct run_options *o, int status)
 	unsigned char byte = status;
 	int ended;
 
-	if (!record->wanted)
+	if (o->reporter < 0)
 		return status;
 	if (status != run_status(record->reason, record->value))
 		record_end(RUN_FAILED, 0);
