@@ -188,6 +188,9 @@ static const struct option {
 	{ "files", set_limit, POLICY_FILES, "N", "open files of a process" },
 	{ "file-size", set_limit, POLICY_FILE_SIZE, "SIZE", "size of a file" },
 	{ "stdout", set_limit, POLICY_STDOUT, "SIZE", "end it after SIZE of stdout, or of stderr" },
+	{ "exits", set_limit, POLICY_EXITS, "N",
+	  "end it if it leaves guest mode more than N times in\na second of a processor "
+	  "(1000000)" },
 	{ "clock", set_clock, 0, "real", "the time of day is the host's" },
 };
 

@@ -26,6 +26,7 @@
 #define POLICY_MAX_PLACES 1024
 #define POLICY_MAX_ENV	  256
 #define POLICY_UNSET	  UINT64_MAX
+#define POLICY_EXITS_MAX  1000000
 
 struct policy_error {
 	char text[PATH_MAX + 2048];
@@ -80,6 +81,7 @@ enum policy_limit {
 	POLICY_FILES,	  /* open descriptors of a process */
 	POLICY_FILE_SIZE, /* bytes */
 	POLICY_STDOUT,	  /* bytes, of stdout and of stderr each */
+	POLICY_EXITS,	  /* in a second of processor time; unset: POLICY_EXITS_MAX */
 	POLICY_NR_LIMITS,
 };
 

@@ -159,6 +159,8 @@ const struct limit policy_limits[POLICY_NR_LIMITS] = {
 			       "give a size such as 100M or 1G" },
 	[POLICY_STDOUT] = { "stdout", parse_size, format_size, 0, LARGEST,
 			    "give a size such as 10M or 1G" },
+	[POLICY_EXITS] = { "exits", parse_count, format_count, 1, LARGEST,
+			   "give a number from 1, such as 200000" },
 };
 
 bool quota_parse(const char *text, uint64_t *bytes)

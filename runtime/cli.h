@@ -14,6 +14,7 @@ enum verb {
 	VERB_SELFTEST = 1 << 4,
 	VERB_VERSION = 1 << 5,
 	VERB_HELP = 1 << 6,
+	VERB_REPORT = 1 << 7,
 };
 
 /* What cli_next() returns. A letter is the option's short name, too. */
@@ -31,6 +32,8 @@ enum cli_key {
 	CLI_VERBOSE,
 	CLI_DEVICE,
 	CLI_GUEST_DIR,
+	CLI_REPORT,
+	CLI_STATS,
 	CLI_THOROUGH,
 	CLI_SEED,
 	CLI_TESTS,

@@ -9,8 +9,8 @@
  * alone and by request number, tgkill only to wake its own vCPU thread, close
  * only of stdin and stdout. No call can map memory, so none can make code.
  *
- * The launcher waits, reads structs of one kind, opens the gate between two of them, kills
- * its two children and says what happened.
+ * The launcher waits, takes the driver's counters and reads them now and then, reads structs
+ * of one kind, opens the gate between two of them, kills its two children and says what happened.
  */
 #include <linux/kvm.h>
 #include <signal.h>
@@ -22,7 +22,7 @@
 
 /* poll() refuses more descriptors than the limit: no limit may be 0. */
 #define VMM_FILES      1
-#define LAUNCHER_FILES 2
+#define LAUNCHER_FILES 2 /* 0 and 1 are closed: room for the counters */
 
 size_t confine_vmm_calls(struct cage_call calls[CAGE_CALLS_MAX], int vcpu, int timer)
 {
@@ -58,6 +58,8 @@ size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm,
 		CAGE_CALL(write),
 		CAGE_CALL(close),
 		CAGE_CALL(poll),
+		CAGE_CALL(recvmsg), /* the counters' descriptor, before the guest runs */
+		CAGE_CALL(pread64), /* the counters */
 		CAGE_CALL(wait4),
 		CAGE_CALL(clock_gettime),
 		CAGE_CALL(clock_nanosleep),
@@ -92,9 +94,10 @@ const char *confine_vmm_finish(int vcpu, int timer)
 	return cage_lock(VMM_FILES, calls, confine_vmm_calls(calls, vcpu, timer));
 }
 
-const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe)
+const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe,
+			     int report)
 {
-	const int keep[] = { result, signals, gate, scribe };
+	const int keep[] = { result, signals, gate, scribe, report };
 	struct cage_call calls[CAGE_CALLS_MAX];
 	const char *failed = cage_enter(keep, sizeof(keep) / sizeof(keep[0]), NULL, 0);
 

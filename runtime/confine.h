@@ -14,6 +14,7 @@ const char *confine_vmm_begin(int device, const int fs_sock[2], int result);
 const char *confine_vmm_finish(int vcpu, int timer);
 
 /* The launcher, once both processes run. What is -1 is not there. */
-const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe);
+const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe,
+			     int report);
 
 #endif

@@ -99,7 +99,7 @@ void *control_thread(void *arg)
 
 	while (!parser.ready)
 		receive(m, &parser);
-	m->ready_ns = machine_now(m);
+	m->config->record->ready_ns = machine_now(m);
 	machine_ask(m, VMM_WANTS_RUN);
 	request_set_time(m->config->request);
 	send_bytes(m, m->config->request, m->config->request_size);

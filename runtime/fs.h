@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct record_fs;
+
 /* One for what the guest may cache, one for what it may change; either reaches all exports. */
 #define FS_SESSIONS 2
 
@@ -36,10 +38,11 @@ struct fs_config {
 	int socks[FS_SESSIONS]; /* streams; -1: not there */
 	const struct fs_export *exports;
 	size_t n;
-	int audit;	   /* takes JSON lines; -1: none */
-	int learn;	   /* takes what the guest uses (fs_use.h); -1: none */
-	int gate;	   /* a pipe, not blocking; a byte from it opens the gate; -1: never */
-	uint32_t uid, gid; /* of the program in the guest: who owns what our user owns */
+	int audit; /* takes JSON lines; -1: none */
+	int learn; /* takes what the guest uses (fs_use.h); -1: none */
+	int gate;  /* a pipe, not blocking; a byte from it opens the gate; -1: never */
+	struct record_fs *record; /* what is refused, for the report; NULL: none */
+	uint32_t uid, gid;	  /* of the program in the guest: who owns what our user owns */
 };
 
 #define FS_AUDIT_FAILED 2 /* exit status: the audit could not be written */

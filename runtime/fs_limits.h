@@ -18,6 +18,7 @@
 #define FS_MEMORY_MAX	(256UL * 1024 * 1024)
 #define FS_BLOCK	4096U	     /* a quota is used up in these */
 #define FS_DENIALS_MAX	1024	     /* different denials that are recorded */
+#define FS_DENIED_MAX	(1UL << 20)  /* bytes of what the report has of them */
 #define FS_SAID_MAX	16	     /* of them, those that are said on stderr */
 #define FS_AUDIT_MAX	(1UL << 30)  /* bytes of records; then nothing more is changed */
 #define FS_LINE_MAX	(128 * 1024) /* a record: three paths, each byte of them escaped */

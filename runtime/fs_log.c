@@ -20,6 +20,7 @@
 
 #include "fs_log.h"
 #include "fs_node.h"
+#include "fs_record.h"
 
 /* ---- text ---- */
 
@@ -209,6 +210,33 @@ int fs_log_failed(struct fs_log *log, const struct fs_act *act)
 	return -err;
 }
 
+static void count_more(struct fs_log *log)
+{
+	log->more_denials++;
+	if (log->record)
+		log->record->more++;
+}
+
+/* For the report: as it is, all but what there is no room for. */
+static void record_refusal(struct fs_log *log, const char *const text[4])
+{
+	struct record_fs *to = log->record;
+	size_t n[4], sum = 0, i;
+
+	if (!to)
+		return;
+	for (i = 0; i < 4; i++)
+		sum += n[i] = strlen(text[i]) + 1;
+	if (sum > sizeof(to->text) - to->used) {
+		to->more++;
+		return;
+	}
+	for (i = 0; i < 4; i++) {
+		memcpy(to->text + to->used, text[i], n[i]);
+		to->used += n[i];
+	}
+}
+
 /* Was the same refused before? If not, it is one more; if there are too many, it counts as such. */
 static bool is_known(struct fs_log *log, const char *op, const char *path)
 {
@@ -222,7 +250,7 @@ static bool is_known(struct fs_log *log, const char *op, const char *path)
 		log->denials++;
 		return false;
 	}
-	log->more_denials++;
+	count_more(log);
 	return true;
 }
 
@@ -325,8 +353,14 @@ int fs_log_refused(struct fs_log *log, const struct fs_act *act, enum fs_reason 
 	char path[PATH_MAX];
 	struct text t;
 
+	if (log->record) {
+		log->record->quota |= reason == FS_QUOTA;
+		log->record->file_size |= reason == FS_FILE_SIZE;
+	}
 	if (is_known(log, act->op, fs_log_path(act, false, path)))
 		return reasons[reason].err;
+	record_refusal(log, (const char *[]){ act->op, fs_log_path(act, false, path), rule,
+					      reasons[reason].why });
 	say(log, act, reason, cut, rule);
 	if (log->audit < 0)
 		return reasons[reason].err;

@@ -12,6 +12,7 @@
 
 struct fs_cut;
 struct fs_node;
+struct record_fs;
 
 struct fs_log {
 	int audit;   /* -1: none */
@@ -22,6 +23,7 @@ struct fs_log {
 	char *seen[FS_DENIALS_MAX]; /* "op path" of each denial */
 	char line[FS_LINE_MAX];	    /* the record that is being made */
 	struct fs_uses uses;
+	struct record_fs *record; /* what is refused, for the report; NULL: there is none */
 };
 
 /* Who did something to what: @name in @dir, or @dir itself (name NULL). */

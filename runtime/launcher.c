@@ -7,7 +7,7 @@
  * struct vmm_result of fixed size, whose text is printable; one before it, which says that
  * the program will write from now on: then the terminal is the program's; and if there is an
  * overlay to be committed, one that says that the program has succeeded: then it opens the
- * file server's gate.
+ * file server's gate. Meanwhile it looks at the driver's counters.
  *
  * Nothing is left behind: both children are killed and waited for on every way
  * out, and die with the launcher if it is killed itself.
@@ -37,12 +37,16 @@
 #include "launcher.h"
 #include "program.h"
 #include "progress.h"
+#include "record.h"
 #include "report.h"
 #include "request.h"
 #include "view.h"
 #include "vmm.h"
 
 #define NOBODY 65534 /* the kernel's own number for it */
+
+#define WATCH_MS  500		/* how often the guest's exits are looked at */
+#define WINDOW_NS 1000000000ULL /* of processor time: the least that a rate is taken over */
 
 struct run {
 	const struct run_options *options;
@@ -52,19 +56,29 @@ struct run {
 	sigset_t signals, old_signals;
 	pid_t vmm, fs;
 	int result, signal_fd, audit;
-	int gate; /* -1: there is nothing to commit */
+	int gate;     /* -1: there is nothing to commit */
+	int counters; /* the driver's, of the VM; -1: not yet, or there are none */
+	clockid_t vmm_clock;
+	struct {
+		uint64_t exits, cpu_ns, wall_ns;
+	} window; /* when the last rate of exits was taken */
 	bool running, opened;
 	uid_t uid; /* of the program in the guest */
 	gid_t gid;
 	uint64_t start_ns;
 };
 
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t = { 0 };
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
 static uint64_t now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- before the fork ---- */
@@ -254,7 +268,7 @@ static int open_audit(struct run *r)
 	return 0;
 }
 
-static int map_file(const char *dir, const char *name, struct blob *blob)
+static int map_file(const char *dir, const char *name, struct blob *blob, struct record_file *file)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -281,6 +295,7 @@ static int map_file(const char *dir, const char *name, struct blob *blob)
 		return -1;
 	}
 	*blob = (struct blob){ .data = p, .size = st.st_size };
+	record_guest(file, path, p, st.st_size);
 	return 0;
 }
 
@@ -413,12 +428,13 @@ static void limit_cpu(uint64_t ns)
 	setrlimit(RLIMIT_CPU, &limit);
 }
 
-/* In the child: no signal of the terminal's, none of the launcher's mask. */
-static pid_t fork_child(struct run *r)
+/* In the child: no signal of the terminal's, none of the launcher's mask; of the record, @piece. */
+static pid_t fork_child(struct run *r, const void *piece)
 {
 	pid_t child = cage_fork();
 
 	if (!child) {
+		record_keep(piece);
 		setsid();
 		limit_cpu(r->options->policy->limit[POLICY_CPU]);
 		sigprocmask(SIG_SETMASK, &r->old_signals, NULL);
@@ -443,6 +459,7 @@ static int start_children(struct run *r)
 				.audit = r->audit,
 				.learn = r->options->uses,
 				.gate = -1,
+				.record = record_fs,
 				.uid = r->uid,
 				.gid = r->gid };
 	int sock[FS_SESSIONS][2], result[2], gate[2] = { -1, -1 }, i, err = 0;
@@ -462,22 +479,37 @@ static int start_children(struct run *r)
 	}
 	fs.gate = gate[0];
 	r->gate = gate[1];
-	r->fs = fork_child(r);
+	r->config.record = record_vmm;
+	record_hide();
+	r->fs = fork_child(r, record_fs);
 	if (!r->fs)
 		fs_serve(&fs);
 	r->config.result = result[1];
 	for (i = 0; i < FS_SESSIONS; i++)
 		close(sock[i][1]);
-	r->vmm = r->fs < 0 ? -1 : fork_child(r);
+	record->process[RECORD_FS].pid = r->fs;
+	r->vmm = r->fs < 0 ? -1 : fork_child(r, record_vmm);
 	if (!r->vmm)
 		vmm_main(&r->config);
 	for (i = 0; i < FS_SESSIONS; i++)
 		close(sock[i][0]);
 	close(result[1]);
 	r->result = result[0];
+	record->process[RECORD_VMM].pid = r->vmm;
 	if (r->vmm < 0)
 		say("no process can be started: %s", strerror(errno));
 	return r->vmm < 0 ? -1 : 0;
+}
+
+/* As waitpid(), and what the child has used is on record. */
+static pid_t wait_for(pid_t child, int *status, int flags)
+{
+	struct rusage usage;
+	pid_t ended = wait4(child, status, flags, &usage);
+
+	if (ended == child)
+		record_usage(child, &usage);
+	return ended;
 }
 
 /* Ends @child and collects it. Its wait status, or -1: there was none. */
@@ -488,7 +520,7 @@ static int reap(pid_t child)
 	if (child <= 0)
 		return -1;
 	kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+	while (wait_for(child, &status, 0) < 0 && errno == EINTR)
 		;
 	return status;
 }
@@ -501,7 +533,7 @@ static int collect(pid_t *child)
 
 	*child = 0;
 	for (i = 0; i < 1000; i++) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
+		if (wait_for(pid, &status, WNOHANG) == pid)
 			return status;
 		usleep(1000);
 	}
@@ -523,6 +555,67 @@ static int time_left(const struct run *r)
 	return (end - now) / 1000000 < 1000000 ? (int)((end - now + 999999) / 1000000) : 1000000;
 }
 
+/* What limits the exits of a run. */
+static uint64_t exits_limit(const struct run *r)
+{
+	uint64_t limit = r->options->policy->limit[POLICY_EXITS];
+
+	return limit == POLICY_UNSET ? POLICY_EXITS_MAX : limit;
+}
+
+/*
+ * Has the guest had more exits since the last look than it may have in the processor time that
+ * it took? The driver counts them, so that also those are seen that no process of ours is told
+ * of. More time than has passed does not count: that is of the VMM's other threads.
+ */
+static bool is_exit_storm(struct run *r)
+{
+	uint64_t cpu = clock_ns(r->vmm_clock), wall = now_ns(), exits, took;
+	bool storm;
+
+	if (r->counters < 0 || !counters_read(r->counters, &record->counters) ||
+	    !counters_exits(&record->counters, &exits))
+		return false;
+	took = cpu - r->window.cpu_ns;
+	if (took > wall - r->window.wall_ns)
+		took = wall - r->window.wall_ns;
+	if (took < WINDOW_NS)
+		return false;
+	storm = (double)(exits - r->window.exits) * 1e9 > (double)exits_limit(r) * (double)took;
+	r->window.exits = exits;
+	r->window.cpu_ns = cpu;
+	r->window.wall_ns = wall;
+	return storm;
+}
+
+/* Milliseconds until there is something to do that no descriptor tells of; -1: never. */
+static int time_to_wait(const struct run *r)
+{
+	int left = time_left(r);
+
+	return r->counters < 0 || (left >= 0 && left < WATCH_MS) ? left : WATCH_MS;
+}
+
+/* Takes bytes from the VMM, and the driver's counters, which come with the first. As read(). */
+static ssize_t receive(struct run *r, void *to, size_t size)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec bytes = { to, size };
+	struct msghdr message = { .msg_iov = &bytes,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(r->result, &message, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+	if (head && head->cmsg_type == SCM_RIGHTS && r->counters < 0)
+		memcpy(&r->counters, CMSG_DATA(head), sizeof(r->counters));
+	return n;
+}
+
 enum outcome {
 	HAVE_RESULT,
 	VMM_GONE,   /* without a result */
@@ -539,14 +632,18 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 	ssize_t n;
 
 	while (fill < sizeof(*res)) {
-		int left = time_left(r);
-
-		if (!left) {
+		if (!time_left(r)) {
 			say("the time limit is over (--wall): the program was ended");
-			*code = EXIT_TIMEOUT;
+			*code = record_end(RUN_WALL, 0);
 			return ENDED_HERE;
 		}
-		if (poll(fds, 2, left) < 0) {
+		if (is_exit_storm(r)) {
+			say("the guest leaves guest mode more often than it may (--exits): the "
+			    "program was ended");
+			*code = record_end(RUN_EXITS, 0);
+			return ENDED_HERE;
+		}
+		if (poll(fds, 2, time_to_wait(r)) < 0) {
 			if (errno == EINTR)
 				continue;
 			say("poll: %s", strerror(errno));
@@ -555,12 +652,12 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 		}
 		if ((fds[1].revents & POLLIN) &&
 		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-			*code = 128 + (int)info.ssi_signo;
+			*code = record_end(RUN_INTERRUPTED, (int)info.ssi_signo);
 			return ENDED_HERE;
 		}
 		if (!fds[0].revents)
 			continue;
-		n = read(r->result, (char *)res + fill, sizeof(*res) - fill);
+		n = receive(r, (char *)res + fill, sizeof(*res) - fill);
 		if (n <= 0)
 			return VMM_GONE;
 		fill += n;
@@ -596,6 +693,16 @@ static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *cod
 {
 	enum outcome outcome = wait_for_result(r, res, code);
 
+	if (outcome == HAVE_RESULT && res->reason == VMM_STARTED) {
+		if (r->counters < 0 && r->options->policy->limit[POLICY_EXITS] != POLICY_UNSET) {
+			say("--exits: cannot be enforced, since %s counts no exits: take it away, "
+			    "or use another device",
+			    r->options->device);
+			*code = EXIT_VMBOX_FAILED;
+			return ENDED_HERE;
+		}
+		outcome = wait_for_result(r, res, code);
+	}
 	if (outcome != HAVE_RESULT || res->reason != VMM_WANTS_COMMIT)
 		return outcome;
 	if (may_commit(r, res)) {
@@ -613,7 +720,7 @@ static int finish_commit(const struct run *r, enum outcome outcome, const struct
 	if (r->gate < 0 || (r->opened && outcome == HAVE_RESULT && report_is_success(res)))
 		return code;
 	report_not_committed(r->opened);
-	return r->opened && outcome == HAVE_RESULT ? EXIT_VMBOX_FAILED : code;
+	return r->opened && outcome == HAVE_RESULT ? record_end(RUN_COMMIT, 0) : code;
 }
 
 static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_result *res,
@@ -626,12 +733,12 @@ static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_
 		/* One that goes on after its result, and then tries what it may not, lied. */
 		status = collect(&r->vmm);
 		if (status != -1 && WIFSIGNALED(status))
-			return report_lost("VMM", status);
+			return report_lost(RUN_VMM, status);
 		if (res->reason == VMM_LOST_FS)
-			return report_lost("file server", collect(&r->fs));
+			return report_lost(RUN_FILE_SERVER, collect(&r->fs));
 		return report_result(r->options, res);
 	case VMM_GONE:
-		return report_lost("VMM", collect(&r->vmm));
+		return report_lost(RUN_VMM, collect(&r->vmm));
 	case ENDED_HERE:
 		break;
 	}
@@ -640,7 +747,7 @@ static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_
 
 static int supervise(struct run *r)
 {
-	uint64_t vmm_start = now_ns();
+	uint64_t vmm_start = record->vmm_start_ns = now_ns();
 	struct vmm_result res;
 	enum outcome outcome;
 	const char *failed;
@@ -652,8 +759,10 @@ static int supervise(struct run *r)
 	progress_prepare();
 	if (!r->options->verbose)
 		progress_begin("starting the guest");
+	clock_getcpuclockid(r->vmm, &r->vmm_clock);
+	r->window.wall_ns = vmm_start;
 	failed = confine_launcher(r->vmm, r->fs, r->result, r->signal_fd, r->gate,
-				  r->options->scribe);
+				  r->options->scribe, r->options->reporter);
 	if (failed) {
 		confinement_failed(failed);
 		return EXIT_VMBOX_FAILED;
@@ -682,10 +791,10 @@ static int finish_fs(struct run *r, int code)
 		    "last request for a second, and was ended",
 		    r->options->audit);
 	if (status == -1)
-		return r->audit >= 0 ? EXIT_VMBOX_FAILED : code;
+		return r->audit >= 0 ? record_end(RUN_AUDIT, 0) : code;
 	if (WIFSIGNALED(status))
-		return report_lost("file server", status);
-	return WEXITSTATUS(status) == FS_AUDIT_FAILED ? EXIT_VMBOX_FAILED : code;
+		return report_lost(RUN_FILE_SERVER, status);
+	return WEXITSTATUS(status) == FS_AUDIT_FAILED ? record_end(RUN_AUDIT, 0) : code;
 }
 
 static void block_signals(struct run *r)
@@ -712,7 +821,9 @@ int launcher_run(const struct run_options *options)
 	r.start_ns = now_ns();
 	r.uid = getuid();
 	r.gid = getgid();
-	r.config.memory = options->memory;
+	r.counters = -1;
+	r.config.memory = record->memory = options->memory;
+	record_policy(options->policy);
 	r.config.output = options->policy->limit[POLICY_STDOUT];
 	r.config.verbose = options->verbose;
 	if (isolate(options))
@@ -720,15 +831,20 @@ int launcher_run(const struct run_options *options)
 	code = program_find(options->program, &program, error, sizeof(error));
 	if (code) {
 		say("%s", error);
-		return code;
+		return record_end(code == EXIT_NOT_FOUND ? RUN_NOT_FOUND : RUN_NOT_EXECUTABLE, 0);
 	}
+	record_program(program.path, program.fd);
 	r.config.device = launcher_open_device(options->device);
-	if (r.config.device < 0 || map_file(options->guest_dir, "vmlinux", &r.config.kernel) ||
-	    map_file(options->guest_dir, "initrd", &r.config.initrd) ||
+	record_driver(r.config.device);
+	if (r.config.device < 0 ||
+	    map_file(options->guest_dir, "vmlinux", &r.config.kernel, &record->kernel) ||
+	    map_file(options->guest_dir, "initrd", &r.config.initrd, &record->initrd) ||
 	    make_request(&r, &program) || open_audit(&r) || detach_exports(&r) || leave_root(&r))
 		return EXIT_VMBOX_FAILED;
 	block_signals(&r);
 	code = start_children(&r) ? EXIT_VMBOX_FAILED : supervise(&r);
 	reap(r.vmm);
+	if (r.counters >= 0)
+		counters_read(r.counters, &record->counters);
 	return finish_fs(&r, code);
 }

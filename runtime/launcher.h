@@ -9,16 +9,15 @@
 
 #include "../policy/policy.h"
 
-#define EXIT_OUT_OF_MEMORY 122
-#define EXIT_OUTPUT_LIMIT  123
-#define EXIT_TIMEOUT	   124
-#define EXIT_VMBOX_FAILED  125
+#define EXIT_VMBOX_FAILED 125 /* what else: record.h */
 
 struct run_options {
 	const char *device, *guest_dir;
 	const char *cwd;     /* NULL: the caller's */
 	const char *audit;   /* a file; NULL: none */
 	const char *output;  /* learn: the policy's; NULL: stderr */
+	const char *report;  /* a file, or "-"; NULL: none */
+	bool stats;	     /* a report for people, on stderr */
 	uint64_t memory;     /* bytes */
 	uint64_t timeout_ns; /* 0: none */
 	bool verbose, require_confinement;
@@ -26,6 +25,7 @@ struct run_options {
 	const char *program;	     /* to be found */
 	char **argv;		     /* its arguments, from its name on */
 	int uses, scribe;	     /* learn.c's: for the file server, for the launcher; or -1 */
+	int reporter;		     /* run_report.c's, for the launcher; or -1 */
 };
 
 /* A descriptor, or -1 when it has been said why not. */

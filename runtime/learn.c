@@ -45,26 +45,13 @@ int learn_add_rule(struct policy *policy, const char *access, const char *path)
 		       : 0;
 }
 
-/* So that a run is not for nothing. */
 static int open_output(const char *output)
 {
-	char dir[PATH_MAX];
-	const char *name;
-	struct stat st;
+	const char *problem;
 
 	job.output = output;
-	if (!output)
-		return 0;
-	name = path_directory(output, dir);
-	if (!*name || strlen(name) > NAME_MAX || strlen(output) >= sizeof(dir))
-		return learn_failed(output, "give the name of a file");
-	strcpy(job.file, name);
-	job.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (job.dir < 0 || faccessat(job.dir, ".", W_OK | X_OK, AT_EACCESS))
-		return learn_failed(output, strerror(errno));
-	if (!fstatat(job.dir, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
-		return learn_failed(output, "it is there and no file: give another name");
-	return 0;
+	problem = output ? output_open(&job.to, output) : NULL;
+	return problem ? learn_failed(output, problem) : 0;
 }
 
 static int find_program(struct run_options *o)

@@ -13,6 +13,7 @@
 
 #include "pic.h"
 #include "pit.h"
+#include "record.h"
 #include "request.h"
 #include "ring.h"
 #include "vmm.h"
@@ -70,7 +71,6 @@ struct machine {
 	struct ring *control_waits; /* [control_lock] NULL: its thread is busy */
 	bool control_woken;	    /* [control_lock] */
 	atomic_bool powered_off;    /* no STATUS comes any more */
-	atomic_uint_fast64_t entered_ns, ready_ns;
 
 	struct pump pumps[NR_PUMPS];
 };

@@ -12,6 +12,7 @@
 #include "learn.h"
 #include "load.h"
 #include "report.h"
+#include "run_report.h"
 #include "selftest.h"
 #include "version.h"
 
@@ -79,6 +80,12 @@ static int take_options(int argc, char **argv, struct policy_args *args, struct 
 		case CLI_GUEST_DIR:
 			o->guest_dir = optarg;
 			break;
+		case CLI_REPORT:
+			o->report = optarg;
+			break;
+		case CLI_STATS:
+			o->stats = true;
+			break;
 		case CLI_OUTPUT:
 			o->output = optarg;
 			break;
@@ -114,7 +121,8 @@ static struct run_options no_options(void)
 	struct run_options o = { .device = "/dev/vmbox",
 				 .guest_dir = getenv("VMBOX_GUEST_DIR"),
 				 .uses = -1,
-				 .scribe = -1 };
+				 .scribe = -1,
+				 .reporter = -1 };
 
 	if (!o.guest_dir || !*o.guest_dir)
 		o.guest_dir = VMBOX_GUEST_DIR;
@@ -135,14 +143,18 @@ static int run(int argc, char **argv)
 		return cli_bad("run", NULL, "name the program to run");
 	o.argv = argv + optind;
 	o.program = o.argv[0];
+	if (!print)
+		err = run_report_begin(&o);
+	if (err)
+		return err;
 	if (policy_load(&args, &policy))
-		return EXIT_VMBOX_FAILED;
+		return run_report_end(&o, record_end(RUN_POLICY, 0));
 	if (print)
 		err = print_policy(policy);
 	else
-		err = policy_refuse(policy) ? EXIT_VMBOX_FAILED : run_policy(&o, policy);
+		err = policy_refuse(policy) ? record_end(RUN_POLICY, 0) : run_policy(&o, policy);
 	policy_free(policy);
-	return err;
+	return print ? err : run_report_end(&o, err);
 }
 
 static int learn(int argc, char **argv)
@@ -161,8 +173,11 @@ static int learn(int argc, char **argv)
 	if (optind == argc)
 		return cli_bad("learn", NULL, "name the program to run");
 	o.argv = argv + optind;
+	err = run_report_begin(&o);
+	if (err)
+		return err;
 	err = learn_begin(&o, &args);
-	return err ? err : learn_end(&o, run_policy(&o, o.policy));
+	return run_report_end(&o, err ? err : learn_end(&o, run_policy(&o, o.policy)));
 }
 
 static int check(int argc, char **argv)
@@ -203,6 +218,31 @@ static int explain(int argc, char **argv)
 	err = policy_explain(policy, argv[optind + 1]);
 	policy_free(policy);
 	return err;
+}
+
+static int verify(int argc, char **argv)
+{
+	static struct policy_args args;
+	struct policy *policy = NULL;
+	int err = take_options(argc, argv, &args, NULL, NULL);
+
+	if (err)
+		return err;
+	if (argc - optind != 1)
+		return cli_bad("report verify", NULL,
+			       "the command is: vmbox report verify [OPTION...] FILE");
+	if ((args.nr_files || args.nr_options) && policy_load(&args, &policy))
+		return EXIT_VMBOX_FAILED;
+	err = run_report_verify(argv[optind], policy);
+	policy_free(policy);
+	return err;
+}
+
+static int report(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "verify"))
+		return verify(argc - 1, argv + 1);
+	return cli_bad("report", argv[1], "the command is: vmbox report verify FILE");
 }
 
 static int selftest(int argc, char **argv)
@@ -276,6 +316,8 @@ static int dispatch(const struct cli_verb *verb, int argc, char **argv)
 		return check(argc, argv);
 	case VERB_EXPLAIN:
 		return explain(argc, argv);
+	case VERB_REPORT:
+		return report(argc, argv);
 	case VERB_SELFTEST:
 		return selftest(argc, argv);
 	case VERB_VERSION:

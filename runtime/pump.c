@@ -24,6 +24,7 @@ void pump_init(struct machine *m, unsigned int i, int fd, unsigned int channel,
 	p->left = channel == PVIO_CH_STDOUT || channel == PVIO_CH_STDERR ? m->config->output
 									 : UINT64_MAX;
 	ring_init(&p->ring, m->region, channel, direction);
+	p->ring.bytes = &m->config->record->bytes[channel][direction];
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
 }

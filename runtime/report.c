@@ -30,6 +30,9 @@ void say(const char *fmt, ...)
 	n = strlen(line);
 	if (line[n - 1] != '\n')
 		line[n++] = '\n';
+	snprintf(record->message, sizeof(record->message), "%.*s", (int)(n - 1 - strlen("vmbox: ")),
+		 line + strlen("vmbox: "));
+	make_printable(record->message, strlen(record->message));
 	progress_end();
 	done = write(2, line, n);
 	(void)done; /* nobody to tell */
@@ -55,14 +58,15 @@ static const char *end_text(int status)
 	return text;
 }
 
-int report_lost(const char *process, int status)
+int report_lost(enum run_reason process, int status)
 {
 	if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CPU_LIMIT) {
 		say("the limit of processor time is reached (--cpu): the program was ended");
-		return EXIT_TIMEOUT;
+		return record_end(RUN_CPU, 0);
 	}
-	say("the %s process was lost: %s", process, end_text(status));
-	return EXIT_VMBOX_FAILED;
+	say("the %s process was lost: %s", process == RUN_VMM ? "VMM" : "file server",
+	    end_text(status));
+	return record_end(process, 0);
 }
 
 static int report_program(const struct run_options *o, const struct vmm_result *res)
@@ -71,6 +75,8 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 	const char *name = o->argv[0];
 	unsigned long long mib = o->memory >> 20;
 
+	record->status = *s;
+	record->has_status = true;
 	if (s->flags & PVIO_STATUS_OOM)
 		say("the guest ran out of memory and killed a process; it had %llu MiB: give it "
 		    "more with --memory",
@@ -82,14 +88,14 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 		say("a file was to become larger than it may be (--file-size)");
 	switch (s->kind) {
 	case PVIO_EXITED:
-		return s->value;
+		return record_end(RUN_EXITED, s->value);
 	case PVIO_SIGNALED:
 		if ((s->flags & PVIO_STATUS_OOM) && s->value == SIGKILL)
-			return EXIT_OUT_OF_MEMORY;
-		return 128 + s->value;
+			return record_end(RUN_MEMORY, 0);
+		return record_end(s->value == SIGXFSZ ? RUN_FILE_SIZE : RUN_SIGNALED, s->value);
 	case PVIO_CHANGES_FAILED:
 		say("%s%s%s", res->text, s->value ? ": " : "", s->value ? strerror(s->value) : "");
-		return EXIT_VMBOX_FAILED;
+		return record_end(RUN_COMMIT, 0);
 	case PVIO_EXEC_FAILED:
 		if (s->value == ENOENT)
 			say("%s: cannot be executed in the guest: its interpreter or loader is not "
@@ -98,7 +104,7 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 			    name);
 		else
 			say("%s: cannot be executed in the guest: %s", name, strerror(s->value));
-		return EXIT_CANNOT_EXECUTE;
+		return record_end(RUN_NOT_EXECUTABLE, 0);
 	}
 	if (s->value == ENOMEM)
 		say("the guest ran out of memory while it started; it had %llu MiB: give it more "
@@ -106,7 +112,7 @@ static int report_program(const struct run_options *o, const struct vmm_result *
 		    mib);
 	else
 		say("the guest cannot be set up: %s: %s", res->text, strerror(s->value));
-	return EXIT_VMBOX_FAILED;
+	return record_end(RUN_GUEST, 0);
 }
 
 /* The last lines of the guest kernel, where they explain an end. */
@@ -149,10 +155,10 @@ static int report_end(const struct run_options *o, const struct vmm_result *res)
 		return report_program(o, res);
 	case VMM_SETUP_FAILED:
 		say("the virtual machine cannot be made: %s", res->text);
-		break;
+		return record_end(RUN_FAILED, 0);
 	case VMM_DEVICE_BUSY:
 		report_busy(o->device);
-		break;
+		return record_end(RUN_FAILED, 0);
 	case VMM_GUEST_PANIC:
 		if (console_says_no_memory(res))
 			say("the guest ran out of memory; it had %llu MiB: give it more with "
@@ -167,14 +173,15 @@ static int report_end(const struct run_options *o, const struct vmm_result *res)
 		break;
 	case VMM_OUTPUT_LIMIT:
 		say("the limit of %s is reached (--stdout): the program was ended", res->text);
-		return EXIT_OUTPUT_LIMIT;
+		return record_end(RUN_STDOUT, 0);
 	case VMM_PROTOCOL:
 		say("the guest broke the channel protocol and was stopped: %s", res->text);
 		break;
 	default:
 		say("the VMM process sent a result that makes no sense");
+		return record_end(RUN_VMM, 0);
 	}
-	return EXIT_VMBOX_FAILED;
+	return record_end(RUN_GUEST, 0);
 }
 
 /* Bytes that the caller's descriptors refused make the run fail, whatever the program says. */
@@ -187,7 +194,7 @@ int report_result(const struct run_options *o, const struct vmm_result *res)
 		if (!res->stream_error[i])
 			continue;
 		say("%s: bytes were lost: %s", name[i], strerror(res->stream_error[i]));
-		code = EXIT_VMBOX_FAILED;
+		code = record_end(RUN_OUTPUT_LOST, 0);
 	}
 	return code;
 }

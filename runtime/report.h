@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "launcher.h"
+#include "record.h"
 #include "vmm.h"
 
 #define EXIT_CPU_LIMIT 24 /* of the VMM and the file server: their processor time is over */
@@ -16,9 +17,12 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Before anything else is done with a result. */
 void report_sanitize(struct vmm_result *res);
 
-/* The exit status of vmbox. @status: from waitpid(), or -1 where it had to be killed. */
+/*
+ * The exit status of vmbox, whose reason is on record. @process: RUN_VMM or RUN_FILE_SERVER;
+ * @status: from waitpid(), or -1 where it had to be killed.
+ */
 int report_result(const struct run_options *options, const struct vmm_result *res);
-int report_lost(const char *process, int status);
+int report_lost(enum run_reason process, int status);
 
 bool report_is_success(const struct vmm_result *res);
 /* What became of the overlays to be committed, where it was not all. */

@@ -89,6 +89,8 @@ bool ring_moved(struct ring *r)
 bool ring_advance(struct ring *r, size_t n)
 {
 	r->pos += n;
+	if (r->bytes)
+		*r->bytes += n;
 	__atomic_store_n(r->to_host ? &r->shared->cons : &r->shared->prod, r->pos,
 			 __ATOMIC_RELEASE);
 	return guest_waits(r);

@@ -15,6 +15,7 @@ struct ring {
 	uint8_t *data; /* PVIO_RING_SIZE bytes, shared */
 	uint32_t pos;  /* our counter: cons of a ring to the host, prod of one to the guest */
 	bool to_host;
+	uint64_t *bytes; /* counts what has moved; NULL: nobody wants to know */
 };
 
 enum ring_state {

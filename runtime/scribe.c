@@ -7,7 +7,6 @@
  * no policy.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,42 +191,10 @@ static int print_learnt(struct scribe *s, struct learnt *l, const struct uses *u
 	return policy_print(s->policy, out) ? learn_failed("the policy", strerror(errno)) : 0;
 }
 
-static int write_all(int fd, const char *text, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, text, size);
-
-		if (n < 0 && errno != EINTR)
-			return -1;
-		text += n > 0 ? n : 0;
-		size -= n > 0 ? n : 0;
-	}
-	return 0;
-}
-
-static int write_file(const struct scribe *s, const char *text, size_t size)
-{
-	char name[64];
-	int fd, err;
-
-	snprintf(name, sizeof(name), ".vmbox-learn-%d", (int)getpid());
-	fd = openat(s->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	err = fd < 0 || write_all(fd, text, size);
-	if (fd >= 0)
-		err |= close(fd);
-	if (!err)
-		err = renameat(s->dir, name, s->dir, s->file);
-	if (!err)
-		return 0;
-	learn_failed(s->output, strerror(errno));
-	if (fd >= 0)
-		unlinkat(s->dir, name, 0);
-	return -1;
-}
-
 static int write_policy(struct scribe *s, const struct uses *u)
 {
 	struct learnt *l = learnt_new();
+	const char *problem;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
@@ -240,9 +207,9 @@ static int write_policy(struct scribe *s, const struct uses *u)
 				   "it would be longer than a policy file may be (64 KiB)");
 	progress_end();
 	if (!err && !s->output)
-		err = write_all(2, text, size);
-	else if (!err)
-		err = write_file(s, text, size);
+		err = output_write_all(2, text, size);
+	else if (!err && (problem = output_write(&s->to, text, size)))
+		err = learn_failed(s->output, problem);
 	free(text);
 	learnt_free(l);
 	return err;

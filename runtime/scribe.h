@@ -8,6 +8,7 @@
 
 #include "../policy/policy.h"
 #include "fs_limits.h"
+#include "output.h"
 
 struct scribe {
 	struct policy *policy;	/* what the options say; the learnt rules come to it */
@@ -16,8 +17,7 @@ struct scribe {
 	char cwd[PATH_MAX];
 	int uses;	    /* memory: what the file server writes, then zeros */
 	const char *output; /* NULL: stderr */
-	int dir;	    /* else the directory, and the name in it */
-	char file[NAME_MAX + 1];
+	struct output to;   /* else where it goes */
 	bool failed;
 };
 

@@ -212,7 +212,7 @@ static void handle_exit(struct machine *m)
 /* The thread's life. Ends with the process. */
 _Noreturn void vcpu_loop(struct machine *m)
 {
-	m->entered_ns = machine_now(m);
+	m->config->record->entered_ns = machine_now(m);
 	for (;;) {
 		int err;
 

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,8 +50,8 @@ static void send_result(struct machine *m, enum vmm_reason reason, const struct 
 	result.status = status ? *status : (struct pvio_status){ 0 };
 	snprintf(result.text, sizeof(result.text), "%s", text);
 	machine_console_tail(m, result.console);
-	result.entered_ns = m->entered_ns;
-	result.ready_ns = m->ready_ns;
+	result.entered_ns = m->config->record->entered_ns;
+	result.ready_ns = m->config->record->ready_ns;
 	result.ended_ns = machine_now(m);
 	for (i = 0; i < 3; i++)
 		result.stream_error[i] = m->pumps[PUMP_STDIN + i].error;
@@ -145,6 +146,36 @@ static void make_vcpu(struct machine *m)
 	error = cpuid_setup(device, m->vcpu);
 	if (error)
 		setup_failed(m, error, errno);
+}
+
+/*
+ * The last thing before the guest runs: gives the launcher the driver's counters, by which it
+ * watches the guest, and us. KVM has most of them with the vCPU, vmbox.ko all with the VM.
+ */
+static void send_counters(struct machine *m)
+{
+	static const struct vmm_result started = { .reason = VMM_STARTED };
+	struct iovec bytes = { (void *)&started, sizeof(started) };
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+				.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS } };
+	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
+	int counters = ioctl(m->vcpu, KVM_GET_STATS_FD, NULL);
+
+	if (counters < 0)
+		counters = ioctl(m->vm, KVM_GET_STATS_FD, NULL);
+	if (counters >= 0) {
+		memcpy(CMSG_DATA(&control.head), &counters, sizeof(counters));
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+	}
+	if (sendmsg(m->config->result, &message, 0) != sizeof(started))
+		setup_failed(m, "the launcher", errno);
+	if (counters >= 0)
+		close(counters);
 }
 
 static void load_guest(struct machine *m)
@@ -255,6 +286,9 @@ static void make_channels(struct machine *m)
 	ring_init(&m->control_in, m->region, PVIO_CH_CONTROL, PVIO_TO_HOST);
 	ring_init(&m->control_out, m->region, PVIO_CH_CONTROL, PVIO_TO_GUEST);
 	ring_init(&m->console, m->region, PVIO_CH_CONSOLE, PVIO_TO_HOST);
+	m->control_in.bytes = &c->record->bytes[PVIO_CH_CONTROL][PVIO_TO_HOST];
+	m->control_out.bytes = &c->record->bytes[PVIO_CH_CONTROL][PVIO_TO_GUEST];
+	m->console.bytes = &c->record->bytes[PVIO_CH_CONSOLE][PVIO_TO_HOST];
 	ring_peek(&m->console, &span, &len); /* asks for doorbells from the first line on */
 	pthread_mutex_init(&m->control_lock, NULL);
 	pthread_cond_init(&m->control_cond, NULL);
@@ -297,6 +331,7 @@ _Noreturn void vmm_main(const struct vmm_config *config)
 	set_signals(m);
 	start_threads(m);
 	close(config->device);
+	send_counters(m);
 	failed = confine_vmm_finish(m->vcpu, m->timer);
 	if (failed)
 		confinement_failed(m, failed);

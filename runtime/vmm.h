@@ -11,16 +11,21 @@
 #include "vmbox/pvio.h"
 
 struct vmm_config {
-	int device;	 /* open KVM-API device; consumed */
-	int fs_sock[2];	 /* 9P streams to the file server: cached, rw; consumed */
-	int result;	 /* socket: struct vmm_result; a byte in answer to a question; consumed */
+	int device;	/* open KVM-API device; consumed */
+	int fs_sock[2]; /* 9P streams to the file server: cached, rw; consumed */
+	/*
+	 * A socket: struct vmm_result, of which the first comes with the descriptor of the driver's
+	 * counters; a byte in answer to a question. Consumed.
+	 */
+	int result;
 	uint64_t memory; /* bytes */
 	uint64_t output; /* bytes of stdout, and of stderr; UINT64_MAX: not limited */
 	struct blob kernel, initrd;
 	uint8_t *request; /* the RUN message */
 	size_t request_size;
 	bool verbose;
-	bool commits; /* there is an overlay that is committed */
+	bool commits;		   /* there is an overlay that is committed */
+	struct record_vmm *record; /* what is counted goes there */
 };
 
 enum vmm_reason {
@@ -32,6 +37,7 @@ enum vmm_reason {
 	VMM_PROTOCOL,	   /* text: what the guest did */
 	VMM_LOST_FS,	   /* the file server is gone */
 	VMM_OUTPUT_LIMIT,  /* text: of which stream */
+	VMM_STARTED,	   /* not the end: what follows is the guest's doing */
 	/* Not the end, but questions: */
 	VMM_WANTS_RUN,	  /* the guest is ready; its program has written nothing yet */
 	VMM_WANTS_COMMIT, /* the program has succeeded, its output is out */

@@ -76,8 +76,9 @@ is_message() {
 }
 
 @test "errors: out of memory in the guest" {
-	vmbox --memory 128M "$GUESTS/eatmem"
+	vmbox --report r.json --memory 128M "$GUESTS/eatmem"
 	[ "$status" -eq 122 ]
+	[ "$(reason r.json)" = "memory 122 memory" ]
 	is_message
 	[[ ${stderr,,} == *memory* ]]
 	[[ $stderr == *128* ]]
@@ -121,11 +122,12 @@ vmm_pid() {
 }
 
 @test "errors: the VMM is lost" {
-	start /bin/sh -c 'echo ready; sleep 100'
+	start --report "$T/r.json" /bin/sh -c 'echo ready; sleep 100'
 	eventually grep -q ready out
 	kill -9 "$(vmm_pid)"
 	finish
 	[ "$status" -eq 125 ]
+	[ "$(reason r.json)" = "vmm_lost 125" ]
 	[ -s err ]
 }
 

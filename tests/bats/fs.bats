@@ -130,12 +130,13 @@ for i in range(0, $FILES, 2):
 }
 
 @test "fs: rw: a quota" {
-	vmbox --rw . --quota 1M /bin/sh -c 'head -c 2M /dev/zero >f; echo $?; echo x >g; df -k --output=avail . | tail -n 1'
+	vmbox --report r.json --rw . --quota 1M /bin/sh -c 'head -c 2M /dev/zero >f; echo $?; echo x >g; df -k --output=avail . | tail -n 1'
 	[[ $output == 1$'\n'* ]]
 	[ "$(stat -c %s f)" -le 1048576 ]
 	[ "$(stat -c %s f)" -gt 900000 ]
 	[[ $stderr == *'vmbox: refused: write of "'"$T"'/f": --rw .: its quota is used up'* ]]
 	[[ $stderr == *"Disk quota exceeded"* ]]
+	[ "$(reason r.json)" = "exited 0 quota" ]
 }
 
 @test "fs: rw: what is not there is an error, not a surprise" {

@@ -38,6 +38,11 @@ show() {
 	echo "stderr: ${stderr:0:4000}"
 }
 
+# What a report says: "REASON STATUS LIMIT...".
+reason() { # FILE
+	tr -d '\n' <"$1" | sed -E 's/.*"reason": "([^"]*)", *"status": ([^,]*),.*"limits": \[([^]]*)\].*/\1 \2 \3/; s/[", ]+/ /g; s/ $//'
+}
+
 # Starts vmbox in the background, with its streams in files: $pid. SIGINT is not ignored.
 start() {
 	env --default-signal=INT "${command[@]}" "$@" <"${STDIN:-/dev/null}" >"$T/out" 2>"$T/err" 3>&- &

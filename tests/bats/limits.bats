@@ -5,10 +5,11 @@
 load helpers
 
 @test "limits: processor time" {
-	vmbox --cpu 8s --wall 100s /bin/sh -c 'echo begun; while :; do :; done'
+	vmbox --report r.json --cpu 8s --wall 100s /bin/sh -c 'echo begun; while :; do :; done'
 	[ "$status" -eq 124 ]
 	[ "$output" = begun ]
 	[ "$stderr" = "vmbox: the limit of processor time is reached (--cpu): the program was ended" ]
+	[ "$(reason r.json)" = "cpu 124 cpu" ]
 }
 
 @test "limits: a program that sleeps takes no processor time" {
@@ -31,19 +32,21 @@ load helpers
 }
 
 @test "limits: the bytes of stderr" {
-	vmbox --stdout 10 /bin/sh -c 'echo 123456789; echo 123456789012 >&2; sleep 1000'
+	vmbox --report r.json --stdout 10 /bin/sh -c 'echo 123456789; echo 123456789012 >&2; sleep 1000'
 	[ "$status" -eq 123 ]
 	[ "$output" = 123456789 ]
 	[ "$stderr" = "1234567890vmbox: the limit of stderr is reached (--stdout): the program was ended" ]
+	[ "$(reason r.json)" = "stdout 123 stdout" ]
 	vmbox --stdout 0 /bin/true
 	[ "$status" -eq 0 ]
 }
 
 @test "limits: processes" {
-	vmbox --pids 4 /bin/sh -c 'sleep 100 & sleep 100 & sleep 100 & echo three; sleep 100 & echo four'
+	vmbox --report r.json --pids 4 /bin/sh -c 'sleep 100 & sleep 100 & sleep 100 & echo three; sleep 100 & echo four'
 	[ "$status" -ne 0 ]
 	[ "$output" = three ]
 	[[ $stderr == *"as many processes and threads as it may have (--pids)"* ]]
+	[ "$(reason r.json)" = "exited $status pids" ]
 	vmbox --pids 4 /bin/sh -c 'for i in 1 2 3 4 5 6 7 8; do (:); done; /bin/true | /bin/true; echo "$i"'
 	[ "$status" -eq 0 ]
 	[ "$output" = 8 ]
@@ -85,13 +88,22 @@ except OSError as e: print(e.strerror)
 @test "limits: the size of a file, in the guest and on the host" {
 	mkdir out
 	for dir in /tmp "$T/out"; do
-		vmbox --rw out --file-size 100K /bin/sh -c 'cd "$1"; head -c 102400 /dev/zero >fits && echo fits; exec head -c 102401 /dev/zero >not' - "$dir"
+		vmbox --report r.json --rw out --file-size 100K /bin/sh -c 'cd "$1"; head -c 102400 /dev/zero >fits && echo fits; exec head -c 102401 /dev/zero >not' - "$dir"
 		[ "$status" -eq 153 ]
 		[ "$output" = fits ]
 		[[ $stderr == *"a file was to become larger than it may be (--file-size)"* ]]
+		[ "$(reason r.json)" = "file_size 153 file_size" ]
 	done
 	[ "$(stat -c %s out/fits)" -eq 102400 ]
 	[ "$(stat -c %s out/not)" -le 102400 ]
+}
+
+@test "limits: exits that only the driver sees" {
+	vmbox --report r.json --exits 2000 --wall 90s "$GUESTS/storm"
+	[ "$status" -eq 121 ]
+	[ "$output" = begun ]
+	[ "$stderr" = "vmbox: the guest leaves guest mode more often than it may (--exits): the program was ended" ]
+	[ "$(reason r.json)" = "exits 121 exits" ]
 }
 
 @test "limits: the profiles run, within theirs" {

@@ -11,8 +11,9 @@ load helpers
 }
 
 @test "options: --timeout ends a program that sleeps" {
-	vmbox --timeout 3 /bin/sleep 1000
+	vmbox --report r.json --timeout 3 /bin/sleep 1000
 	[ "$status" -eq 124 ]
+	[ "$(reason r.json)" = "wall 124 wall" ]
 }
 
 @test "options: --timeout leaves a faster program alone" {

@@ -247,7 +247,10 @@ static void make_machine(struct vmm_config *config, int fd)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t request[REQUEST_SIZE];
-	static struct vmm_config config = { .request = request, .commits = true };
+	static struct record_vmm record;
+	static struct vmm_config config = { .request = request,
+					    .commits = true,
+					    .record = &record };
 	static int fds[2];
 
 	if (!fds[0]) {

@@ -121,7 +121,7 @@ static void launcher_enter(void)
 
 static void launcher_lock(void)
 {
-	const char *failed = confine_launcher(4000001, 4000002, sock, device, -1, -1);
+	const char *failed = confine_launcher(4000001, 4000002, sock, device, -1, -1, -1);
 
 	if (failed)
 		cannot(failed);

@@ -356,6 +356,7 @@ static void test_messages(void)
 		{ V "limits: {files: 2}\n", "2:17", "3 to 1048576" },
 		{ V "limits: {file_size: 1TB}\n", "2:21", "such as 100M" },
 		{ V "limits: {stdout: many}\n", "2:18", "such as 10M" },
+		{ V "limits: {exits: 0}\n", "2:17", "from 1" },
 		{ V "time: {clock: fast}\n", "2:15", "allowed here: real" },
 		{ V "time: real\n", "2:7", "from: clock" },
 		{ V "---\nversion: 1\n", "2:1", "second document" },
@@ -480,7 +481,7 @@ static void test_options(void)
 		{ "env", "E=" },      { "net", "none" },	{ "timeout", "5" },
 		{ "wall", "1500ms" }, { "cpu", "2m" },		{ "memory", "1G" },
 		{ "pids", "10" },     { "files", "20" },	{ "file-size", "30K" },
-		{ "stdout", "0" },    { "clock", "real" },
+		{ "stdout", "0" },    { "exits", "300000" },	{ "clock", "real" },
 	};
 	struct policy *p = policy_new();
 	const char *value, *help;
@@ -512,7 +513,7 @@ static void test_options(void)
 		      "  set: {A: \"b=c\", E: \"\"}\n"
 		      "net: none\n"
 		      "limits: {wall: 1500ms, cpu: 2m, memory: 1G, pids: 10, files: 20, "
-		      "file_size: 30K, stdout: 0}\n"
+		      "file_size: 30K, stdout: 0, exits: 300000}\n"
 		      "time: {clock: real}\n"));
 	free(text);
 	check_decision(p, "/work/.git/x", "deny --deny ./.git");
@@ -541,7 +542,7 @@ static void test_options(void)
 	check_option("wal", "1", "the nearest is 'wall'");
 	for (i = 0; policy_option_name(i, &value, &help); i++)
 		CHECK(*value && *help);
-	CHECK_EQ(i, 17);
+	CHECK_EQ(i, 18);
 }
 
 static void test_option_after_file(void)
