@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "doctor.h"
 #include "launcher.h"
 #include "learn.h"
 #include "load.h"
@@ -20,6 +21,7 @@ static const char usage_text[] =
 	"       vmbox learn [OPTION...] [--] PROGRAM [ARG...]\n"
 	"       vmbox check POLICY                     is it valid?\n"
 	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
+	"       vmbox doctor [OPTION...]               can this machine run vmbox? what to do\n"
 	"       vmbox selftest [OPTION...]             does the driver work on this machine?\n"
 	"       vmbox version\n"
 	"Runs one program inside a throw-away virtual machine, with your standard streams.\n"
@@ -55,6 +57,11 @@ static const char usage_text[] =
 	"--policy and --print-policy:\n"
 	"  -o, --output FILE  write the policy to FILE, which is replaced\n"
 	"\n"
+	"doctor looks at the processor, the driver, your rights and the host's confinement, and\n"
+	"says what is wrong and what to do:\n"
+	"  --json            the same, for programs\n"
+	"  --guest-dir       as above\n"
+	"\n"
 	"selftest runs the driver's tests, a minute or so, and prints a report, for bug reports "
 	"too:\n"
 	"  --thorough        every access right in every paging mode; takes longer\n"
@@ -69,6 +76,7 @@ static const char usage_text[] =
 	"  122 killed because the guest was out of memory   123 output limit   124 time limit\n"
 	"  125 vmbox itself failed   126 PROGRAM cannot be executed   127 not found\n"
 	"  of check and explain: 1 the policy is not valid\n"
+	"  of doctor: 0 this machine can run vmbox, there may be warnings   1 it cannot\n"
 	"  of selftest: 0 nothing failed, but tests may have been skipped   1 a test failed\n";
 
 static int bad_usage(const char *what, const char *value, const char *fix)
@@ -366,6 +374,41 @@ static int selftest(int argc, char **argv)
 	return selftest_run(&o);
 }
 
+static int doctor(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "guest-dir", required_argument, NULL, 'g' },
+		{ 0 },
+	};
+	struct run_options o = no_options();
+	bool json = false;
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			json = true;
+			break;
+		case 'g':
+			o.guest_dir = optarg;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return 0;
+		case ':':
+			return bad_usage(argv[optind - 1], NULL, "needs a value");
+		default:
+			return bad_usage(argv[optind - 1], NULL, "unknown option");
+		}
+	}
+	if (optind != argc)
+		return bad_usage("doctor", argv[optind], "takes options only");
+	return doctor_run(o.guest_dir, json);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "run"))
@@ -376,6 +419,8 @@ int main(int argc, char **argv)
 		return check(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "explain"))
 		return explain(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "doctor"))
+		return doctor(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "selftest"))
 		return selftest(argc - 1, argv + 1);
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
@@ -387,5 +432,6 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return bad_usage(argc > 1 ? argv[1] : "vmbox", NULL,
-			 "the command is: vmbox run PROGRAM, or learn, check, explain or selftest");
+			 "the command is: vmbox run PROGRAM, or learn, check, explain, doctor or "
+			 "selftest");
 }
