@@ -167,7 +167,7 @@ static int choose_backend(void)
 	if (err == -ENODEV)
 		err = vmbox_svm_init(&vmbox_ops);
 	if (err == -ENODEV)
-		pr_err("this CPU has no VT-x or AMD-V that can be used\n");
+		pr_err("this CPU has no VT-x or AMD-V that can be used: see vmbox doctor\n");
 	return err;
 }
 

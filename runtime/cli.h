@@ -15,6 +15,7 @@ enum verb {
 	VERB_VERSION = 1 << 5,
 	VERB_HELP = 1 << 6,
 	VERB_REPORT = 1 << 7,
+	VERB_DOCTOR = 1 << 8,
 };
 
 /* What cli_next() returns. A letter is the option's short name, too. */
@@ -34,6 +35,7 @@ enum cli_key {
 	CLI_GUEST_DIR,
 	CLI_REPORT,
 	CLI_STATS,
+	CLI_JSON,
 	CLI_THOROUGH,
 	CLI_SEED,
 	CLI_TESTS,

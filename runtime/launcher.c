@@ -166,18 +166,15 @@ int launcher_open_device(const char *path)
 	int fd = open(path, O_RDWR | O_CLOEXEC), version;
 
 	if (fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO)) {
-		say("%s: there is no such device: load the driver (sudo insmod "
-		    "build/kmod/vmbox.ko), or use scripts/try, which has an emulated host",
+		say("%s: there is no such device: load the driver (sudo modprobe vmbox); "
+		    "`vmbox doctor` says what else may be missing",
 		    path);
 		return -1;
 	}
 	if (fd < 0 && errno == EACCES) {
-		struct stat st = { 0 };
-
-		stat(path, &st);
-		say("%s: no permission (mode %o, owner uid %u, group gid %u): become a member of "
-		    "its group, which the udev rule of vmbox makes the group vmbox",
-		    path, st.st_mode & 07777, st.st_uid, st.st_gid);
+		say("%s: no permission: who is in the group vmbox has it; `vmbox doctor` says what "
+		    "to do",
+		    path);
 		return -1;
 	}
 	if (fd < 0) {

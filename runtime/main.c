@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "cli.h"
+#include "doctor.h"
 #include "launcher.h"
 #include "learn.h"
 #include "load.h"
@@ -279,6 +280,29 @@ static int selftest(int argc, char **argv)
 	return selftest_run(&o);
 }
 
+static int doctor(int argc, char **argv)
+{
+	struct run_options o = no_options();
+	bool json = false;
+	enum cli_key key;
+
+	while ((key = cli_next(argc, argv, NULL)) != CLI_END) {
+		switch (key) {
+		case CLI_JSON:
+			json = true;
+			break;
+		case CLI_GUEST_DIR:
+			o.guest_dir = optarg;
+			break;
+		default:
+			return EXIT_VMBOX_FAILED;
+		}
+	}
+	if (optind != argc)
+		return cli_bad("doctor", argv[optind], "takes options only");
+	return doctor_run(o.guest_dir, json);
+}
+
 static int version(int argc, char **argv)
 {
 	struct run_options o = no_options();
@@ -316,6 +340,8 @@ static int dispatch(const struct cli_verb *verb, int argc, char **argv)
 		return check(argc, argv);
 	case VERB_EXPLAIN:
 		return explain(argc, argv);
+	case VERB_DOCTOR:
+		return doctor(argc, argv);
 	case VERB_REPORT:
 		return report(argc, argv);
 	case VERB_SELFTEST:

@@ -19,8 +19,8 @@ give_to_user() {
 # The device as the udev rule has it; the group's number.
 apply_rule() {
 	local group mode
-	eval "$(sed -nE 's/^KERNEL=="vmbox".* GROUP="([a-z]+)", MODE="([0-7]+)"$/group=\1 mode=\2/p' "$TREE/runtime/60-vmbox.rules")"
-	grep -q "^g $group " "$TREE/runtime/vmbox.conf"
+	eval "$(sed -nE 's/^KERNEL=="vmbox".* GROUP="([a-z]+)", MODE="([0-7]+)"$/group=\1 mode=\2/p' "$TREE/kmod/60-vmbox.rules")"
+	grep -q "^g $group " "$TREE/kmod/sysusers.conf"
 	getent group "$group" >/dev/null || groupadd --system "$group"
 	chgrp "$group" /dev/vmbox
 	chmod "$mode" /dev/vmbox

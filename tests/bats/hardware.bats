@@ -8,20 +8,6 @@ setup_file() {
 	[ -z "${VMBOX_DEVICE-}" ] || skip "for /dev/vmbox only"
 }
 
-# Holds a VM of a device until release().
-hold() { # device
-	mkfifo "$T/hold"
-	"$GUESTS/holdvm" "$1" <"$T/hold" >"$T/held" 2>&1 3>&- &
-	exec {hold}>"$T/hold"
-	eventually grep -q held "$T/held"
-}
-
-release() {
-	exec {hold}>&-
-	wait
-	rm -f "$T/hold"
-}
-
 # Whatever a test left: the driver and nothing else.
 teardown() {
 	[ -z "${hold-}" ] || { exec {hold}>&-; wait; } 2>/dev/null || true

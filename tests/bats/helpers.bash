@@ -72,6 +72,20 @@ finish() {
 	[ $((SECONDS - began)) -le 10 ]
 }
 
+# Holds a VM of a device until release().
+hold() { # device
+	mkfifo "$T/hold"
+	"$GUESTS/holdvm" "$1" <"$T/hold" >"$T/held" 2>&1 3>&- &
+	exec {hold}>"$T/hold"
+	eventually grep -q held "$T/held"
+}
+
+release() {
+	exec {hold}>&-
+	wait
+	rm -f "$T/hold"
+}
+
 vmbox_processes() { # as /proc/PID/exe
 	find /proc -maxdepth 2 -name exe -lname "$VMBOX*" 2>/dev/null || true
 }
