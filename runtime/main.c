@@ -241,8 +241,14 @@ static int verify(int argc, char **argv)
 
 static int report(int argc, char **argv)
 {
+	static struct policy_args args;
+	int err;
+
 	if (argc > 1 && !strcmp(argv[1], "verify"))
 		return verify(argc - 1, argv + 1);
+	err = take_options(argc, argv, &args, NULL, NULL);
+	if (err)
+		return err;
 	return cli_bad("report", argv[1], "the command is: vmbox report verify FILE");
 }
 
