@@ -76,7 +76,7 @@ _vmbox() {
 		;;
 	check) _vmbox_value POLICY ;;
 	explain) if [ "$i" -ge "$COMP_CWORD" ]; then _vmbox_value POLICY; else _vmbox_value PATH; fi ;;
-	*)
+	run | learn | shell)
 		# The program, then what it takes itself, where bash-completion can tell.
 		if [ "$i" -lt "$COMP_CWORD" ] && declare -F _command_offset >/dev/null; then
 			_command_offset "$i"

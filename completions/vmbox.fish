@@ -84,7 +84,7 @@ function __vmbox_complete
             else
                 __vmbox_value POLICY "$current" ''
             end
-        case '*'
+        case run learn shell
             # The program, and what it takes itself.
             complete -C (string join ' ' -- (string escape -- $words[$i..-1]) "$current")
     end
