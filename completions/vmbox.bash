@@ -46,7 +46,9 @@ _vmbox() {
 		[ -z "$name" ] || takes[$name]=$value
 	done < <(_vmbox_options "$verb")
 	# Over the options before the cursor: is it at a value, at an option, or behind them?
-	for ((i = 2; i < COMP_CWORD; i++)); do
+	i=2
+	[ "$verb ${COMP_WORDS[2]}" != "report verify" ] || i=3
+	for (( ; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
 		--)
@@ -73,6 +75,11 @@ _vmbox() {
 	help)
 		mapfile -t COMPREPLY < <(compgen -W "$(command vmbox --help 2>/dev/null |
 			sed -nE 's/^  ([a-z]+)  .*/\1/p')" -- "$current")
+		;;
+	report)
+		if [ "${COMP_WORDS[2]}" = verify ] && [ "$COMP_CWORD" -gt 2 ]; then _vmbox_value FILE; else
+			mapfile -t COMPREPLY < <(compgen -W verify -- "$current")
+		fi
 		;;
 	check) _vmbox_value POLICY ;;
 	explain) if [ "$i" -ge "$COMP_CWORD" ]; then _vmbox_value POLICY; else _vmbox_value PATH; fi ;;

@@ -42,6 +42,7 @@ function __vmbox_complete
     set -l verb $words[1]
     set -l options (__vmbox_options $verb)
     set -l i 2
+    test "$verb $words[2]" = 'report verify'; and set i 3
     # Over the options before the cursor: is it at a value, at an option, or behind them?
     while set -q words[$i]
         set -l word $words[$i]
@@ -76,6 +77,12 @@ function __vmbox_complete
     switch $verb
         case help
             __vmbox_verbs
+        case report
+            if test $i -gt 2
+                __vmbox_value FILE "$current" ''
+            else
+                echo verify
+            end
         case check
             __vmbox_value POLICY "$current" ''
         case explain
