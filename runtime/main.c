@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "launcher.h"
 #include "learn.h"
@@ -17,6 +18,7 @@
 
 static const char usage_text[] =
 	"usage: vmbox run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"       vmbox shell [OPTION...] [--] [ARG...]  the same, with a shell\n"
 	"       vmbox learn [OPTION...] [--] PROGRAM [ARG...]\n"
 	"       vmbox check POLICY                     is it valid?\n"
 	"       vmbox explain [OPTION...] POLICY PATH  what could the guest do with PATH?\n"
@@ -235,18 +237,26 @@ static struct run_options no_options(void)
 	return o;
 }
 
-static int run(int argc, char **argv)
+/* @shell: the program, with the arguments; NULL: it is the first of them. */
+static int run(int argc, char **argv, char *shell)
 {
 	struct run_options o = no_options();
 	static struct policy_args args;
 	struct policy *policy;
 	bool print = false;
-	int err = take_options(argc, argv, RUN, &args, &o, &print);
+	int err = 0;
+
+	if (shell) /* which policies and options can change, as everything */
+		err = add_policy_option(&args, "env", "PS1=vmbox:$PWD$ ");
+	if (!err)
+		err = take_options(argc, argv, RUN, &args, &o, &print);
 
 	if (err)
 		return err;
-	if (optind == argc && !print)
+	if (optind == argc && !print && !shell)
 		return bad_usage("run", NULL, "name the program to run");
+	if (shell)
+		argv[--optind] = shell; /* over the last option, or the verb */
 	o.argv = argv + optind;
 	o.program = o.argv[0];
 	if (policy_load(&args, &policy))
@@ -366,10 +376,19 @@ static int selftest(int argc, char **argv)
 	return selftest_run(&o);
 }
 
+static char *find_shell(void)
+{
+	static char bash[] = "/bin/bash", sh[] = "/bin/sh";
+
+	return access(bash, X_OK) ? sh : bash;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "run"))
-		return run(argc - 1, argv + 1);
+		return run(argc - 1, argv + 1, NULL);
+	if (argc > 1 && !strcmp(argv[1], "shell"))
+		return run(argc - 1, argv + 1, find_shell());
 	if (argc > 1 && !strcmp(argv[1], "learn"))
 		return learn(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "check"))

@@ -11,9 +11,9 @@
 #include "vmbox/pvio.h"
 
 struct vmm_config {
-	int device;	/* open KVM-API device; consumed */
-	int fs_sock[2]; /* 9P streams to the file server: cached, rw; consumed */
-	int result; /* socket: struct vmm_result; a byte in answer to VMM_WANTS_COMMIT; consumed */
+	int device;	 /* open KVM-API device; consumed */
+	int fs_sock[2];	 /* 9P streams to the file server: cached, rw; consumed */
+	int result;	 /* socket: struct vmm_result out, struct vmm_order in; consumed */
 	uint64_t memory; /* bytes */
 	uint64_t output; /* bytes of stdout, and of stderr; UINT64_MAX: not limited */
 	struct blob kernel, initrd;
@@ -21,6 +21,7 @@ struct vmm_config {
 	size_t request_size;
 	bool verbose;
 	bool commits; /* there is an overlay that is committed */
+	bool asks;    /* descriptor 0 is a socket: a byte out asks for some in */
 };
 
 enum vmm_reason {
@@ -32,7 +33,9 @@ enum vmm_reason {
 	VMM_PROTOCOL,	   /* text: what the guest did */
 	VMM_LOST_FS,	   /* the file server is gone */
 	VMM_OUTPUT_LIMIT,  /* text: of which stream */
-	VMM_WANTS_COMMIT,  /* not the end: the program has succeeded, its output is out */
+	VMM_SIGNALED, /* by the launcher's order before there was a program; status says which */
+	VMM_WANTS_COMMIT, /* not the end: the program has succeeded, its output is out */
+	VMM_STOPPED,	  /* not the end: the program has stopped */
 };
 
 #define VMM_CONSOLE_TAIL 2048
@@ -45,6 +48,19 @@ struct vmm_result {
 	char console[VMM_CONSOLE_TAIL + 1];	 /* the last lines of the guest kernel */
 	uint64_t entered_ns, ready_ns, ended_ns; /* since the VMM started; 0: never */
 	int32_t stream_error[3]; /* errno by which stdin, stdout or stderr lost bytes; 0: none */
+};
+
+enum vmm_order_kind {
+	VMM_SIGNAL = 1, /* for the program; lost if the guest does not take them */
+	VMM_WINSIZE,	/* of the program's terminal */
+	VMM_COMMIT,	/* in answer to VMM_WANTS_COMMIT */
+};
+
+/* Written whole. */
+struct vmm_order {
+	uint32_t kind;
+	struct pvio_signal signal;
+	struct pvio_winsize size;
 };
 
 /* In a forked child with nothing but the config's descriptors and 0, 1, 2. */
