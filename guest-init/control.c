@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "terminal.h"
 
 struct report {
 	struct pvio_status status; /* kind 0: nothing to report */
@@ -81,15 +84,51 @@ char *control_receive_run(size_t *len)
 	return payload;
 }
 
+int control_fd(void)
+{
+	return control;
+}
+
+void control_say_stopped(void)
+{
+	struct pvio_msg msg = { .type = PVIO_MSG_STOPPED };
+
+	write_all(&msg, sizeof(msg));
+}
+
+/* Takes one message; @program: 0: it has ended. Was it COMMIT? */
+static bool obey(pid_t program)
+{
+	struct pvio_winsize size;
+	struct pvio_signal signal;
+	struct pvio_msg msg;
+
+	read_all(&msg, sizeof(msg));
+	if (msg.type == PVIO_MSG_SIGNAL && msg.len == sizeof(signal)) {
+		read_all(&signal, sizeof(signal));
+		if (program) /* it may have ended, but has not been waited for */
+			kill(signal.to_group ? -program : program, signal.number);
+	} else if (msg.type == PVIO_MSG_WINSIZE && msg.len == sizeof(size)) {
+		read_all(&size, sizeof(size));
+		terminal_resize(&size);
+	} else if (msg.type != PVIO_MSG_COMMIT || msg.len || program) {
+		fail(EPROTO, "unexpected message of type %u and %u bytes", msg.type, msg.len);
+	}
+	return msg.type == PVIO_MSG_COMMIT;
+}
+
+void control_obey(pid_t program)
+{
+	obey(program);
+}
+
 void control_ask_commit(void)
 {
 	struct pvio_msg msg = { .type = PVIO_MSG_COMMIT };
 
 	write_all(&msg, sizeof(msg));
-	read_all(&msg, sizeof(msg));
-	if (msg.type != PVIO_MSG_COMMIT || msg.len)
-		fail(EPROTO, "message of type %u and %u bytes in place of COMMIT", msg.type,
-		     msg.len);
+	while (!obey(0))
+		;
 }
 
 _Noreturn void control_finish(const struct pvio_status *status, const char *text)

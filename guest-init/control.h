@@ -4,12 +4,19 @@
 #define GUEST_CONTROL_H
 
 #include <stddef.h>
+#include <sys/types.h>
 #include <vmbox/pvio.h>
 
 /* Opens the channel at path and says READY. */
 void control_open(const char *path);
 /* The payload of the RUN message, *len bytes with a NUL after them. */
 char *control_receive_run(size_t *len);
+/* To poll for orders. */
+int control_fd(void);
+/* Carries out one of the host's orders, SIGNAL or WINSIZE. */
+void control_obey(pid_t program);
+/* The program has stopped. */
+void control_say_stopped(void);
 /* The program has succeeded; returns when the host lets its files be changed. */
 void control_ask_commit(void);
 /* Sends STATUS and powers off. */

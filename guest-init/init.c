@@ -6,11 +6,11 @@
  * Theory of operation
  *  1. devtmpfs, descriptors 0 to 2, the control channel: READY goes out.
  *  2. RUN comes in: clock, host name, loopback, the root (root.c).
- *  3. The program's process: its streams are the channel devices themselves; it
- *     gives up what it must not have, and executes the program.
- *  4. Reap until the program ends; end what it left, so that what that has mapped
- *     is written; list or commit the overlays' changes (changes.c); send STATUS,
- *     power off.
+ *  3. The program's process: its streams are the channel devices themselves, or a
+ *     terminal (terminal.c); it gives up what it must not have, and executes the program.
+ *  4. Reap, and pass on the host's signals, until the program ends; end what it left, so
+ *     that what that has mapped is written; list or commit the overlays' changes
+ *     (changes.c); send STATUS, power off.
  *
  * The program gets neither the control channel nor the file server's: both open
  * once per boot, are close-on-exec, and have no node in its view. The capabilities
@@ -21,6 +21,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -41,6 +43,7 @@
 #include "limits.h"
 #include "request.h"
 #include "root.h"
+#include "terminal.h"
 
 /* The directory of the channels' devices, which the new root does not show. */
 static int channels = -1;
@@ -97,10 +100,14 @@ static int open_channel(const char *name, int flags)
 	return fd;
 }
 
+/* Descriptor @fd, if it is not the terminal. */
 static void open_stream(int fd, const char *name, int flags, const struct request *req)
 {
-	int stream = open_channel(name, flags);
+	int stream;
 
+	if (req->head.terminal.streams & 1 << fd)
+		return;
+	stream = open_channel(name, flags);
 	if (fchown(stream, req->head.uid, req->head.gid) || dup2(stream, fd) < 0)
 		fail(errno, "%s", name);
 	close(stream);
@@ -134,9 +141,10 @@ static void give_up_privileges(const struct request *req)
 
 _Noreturn static void become_program(const struct request *req)
 {
+	if (setpgid(0, 0))
+		fail(errno, "process group");
+	terminal_enter(req);
 	reset_signals();
-	if (setsid() < 0)
-		fail(errno, "session");
 	open_stream(0, "stdin", O_RDONLY, req);
 	open_stream(1, "stdout", O_WRONLY, req);
 	open_stream(2, "stderr", O_WRONLY, req);
@@ -188,15 +196,47 @@ _Noreturn static void report_end(int wstatus, const struct rusage *ru)
 	control_finish(&s, "");
 }
 
+/* The wait status of the program. Until then the host's orders are carried out. */
+static int wait_for_end(pid_t program, int child_signals, struct rusage *ru)
+{
+	struct pollfd fds[] = { { .fd = child_signals, .events = POLLIN },
+				{ .fd = control_fd(), .events = POLLIN } };
+	struct signalfd_siginfo info;
+	int wstatus;
+	pid_t pid;
+
+	for (;;) {
+		while ((pid = wait4(-1, &wstatus, WNOHANG | WUNTRACED, ru)) > 0) {
+			if (pid == program && !WIFSTOPPED(wstatus))
+				return wstatus;
+			if (pid == program)
+				control_say_stopped();
+		}
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			fail(errno, "wait for the program");
+		if (fds[0].revents && read(child_signals, &info, sizeof(info)) < 0)
+			fail(errno, "signals of children");
+		if (fds[1].revents)
+			control_obey(program);
+	}
+}
+
 int main(void)
 {
 	struct request req;
 	struct rusage ru;
+	sigset_t child;
 	char *payload;
 	size_t len;
-	int wstatus, list = -1;
-	pid_t program, pid;
+	int wstatus, child_signals, list = -1;
+	pid_t program;
 
+	signal(SIGPIPE, SIG_IGN); /* a terminal that nobody has is no reason to end */
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	if (setsid() < 0)
+		_exit(1);
 	open_channels();
 	payload = control_receive_run(&len);
 	request_parse(&req, payload, len);
@@ -207,19 +247,23 @@ int main(void)
 	if (changes_wanted(&req, PVIO_MOUNT_DIFF))
 		list = open_channel("stderr", O_WRONLY); /* which the program may close for good */
 
+	child_signals = signalfd(-1, &child, SFD_CLOEXEC);
+	if (child_signals < 0)
+		fail(errno, "signals of children");
+	terminal_open(&req);
 	program = fork();
 	if (program < 0)
 		fail(errno, "process for the program");
 	if (program == 0)
 		become_program(&req);
-	do {
-		pid = wait4(-1, &wstatus, 0, &ru);
-		if (pid < 0 && errno != EINTR)
-			fail(errno, "wait for the program");
-	} while (pid != program);
+	setpgid(program, program); /* it does so too: whoever is first */
+	if (req.head.terminal.streams)
+		terminal_start(open_channel("stdin", O_RDONLY), open_channel("stdout", O_WRONLY));
+	wstatus = wait_for_end(program, child_signals, &ru);
 	kill(-1, SIGKILL);
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
+	terminal_finish();
 	sync();
 	control_forward_failure();
 	if (list >= 0)

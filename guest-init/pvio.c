@@ -97,13 +97,15 @@ static bool ring_progress(const struct ring *r)
 	return ring_avail(r) || peer_closed(r);
 }
 
-/* As ring_progress(), but arranges for a wake-up if it returns false. */
+/* As ring_progress(), but arranges for a wake-up if it returns false, and asks for bytes. */
 static bool ring_ready(struct ring *r)
 {
 	if (ring_progress(r))
 		return true;
 	set_mask_bits(r->own_flags, 0, PVIO_WAITING);
 	smp_mb();
+	if (READ_ONCE(*r->peer_flags) & PVIO_ON_DEMAND)
+		doorbell(PVIO_DB_KICK);
 	return ring_progress(r);
 }
 

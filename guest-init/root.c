@@ -21,8 +21,7 @@
 #include "root.h"
 
 /* 16 pages of data and the head of Rread: one reply nearly fills the ring. */
-#define P9_MSIZE  (16 * 4096 + 24)
-#define TTY_GROUP 5
+#define P9_MSIZE (16 * 4096 + 24)
 
 static void do_mount(const char *what, const char *at, const char *type, unsigned long flags,
 		     const char *options)

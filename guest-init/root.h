@@ -5,6 +5,8 @@
 
 #include "request.h"
 
+#define TTY_GROUP 5
+
 /*
  * Builds the root and enters it. Needs the channels' devices at /dev/vmbox and
  * empty directories /host, /host-rw, /upper and /new.

@@ -16,6 +16,7 @@ enum verb {
 	VERB_HELP = 1 << 6,
 	VERB_REPORT = 1 << 7,
 	VERB_DOCTOR = 1 << 8,
+	VERB_SHELL = 1 << 9,
 };
 
 /* What cli_next() returns. A letter is the option's short name, too. */

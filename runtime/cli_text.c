@@ -7,18 +7,18 @@
 
 #include "cli.h"
 
-#define WITH_RUN (VERB_RUN | VERB_LEARN) /* the verbs that run a program */
+#define WITH_RUN (VERB_RUN | VERB_SHELL | VERB_LEARN) /* the verbs that run a program */
 #define ALL	 (~0U)
 
 const struct cli_option cli_options[] = {
-	{ "policy", "POLICY", CLI_POLICY_FILE, VERB_RUN | VERB_EXPLAIN | VERB_REPORT,
+	{ "policy", "POLICY", CLI_POLICY_FILE, VERB_RUN | VERB_SHELL | VERB_EXPLAIN | VERB_REPORT,
 	  "a policy file, or a profile: default, strict, ci, build\n"
 	  "(default); may be given again" },
 	{ "policy", "POLICY", CLI_POLICY_FILE, VERB_LEARN },
 	{ "output", "FILE", CLI_OUTPUT, VERB_LEARN,
 	  "write the policy to FILE, which is replaced, and not to\n"
 	  "stderr" },
-	{ "print-policy", NULL, CLI_PRINT_POLICY, VERB_RUN,
+	{ "print-policy", NULL, CLI_PRINT_POLICY, VERB_RUN | VERB_SHELL,
 	  "do not run: write all of that as one policy file" },
 	{ "print-policy", NULL, CLI_PRINT_POLICY, VERB_LEARN },
 	{ "audit", "FILE", CLI_AUDIT, WITH_RUN,
@@ -50,10 +50,10 @@ const struct cli_option cli_options[] = {
 	{ 0 }
 };
 
-#define STATUS_OF_RUN                                                               \
-	"  the program's own; 128+N if signal N ended it, or you sent N to vmbox\n" \
-	"  121 limit of exits   122 killed because the guest was out of memory\n"   \
-	"  123 output limit   124 time limit   125 vmbox itself failed\n"           \
+#define STATUS_OF_RUN                                                             \
+	"  the program's own; 128+N if signal N ended it, or vmbox\n"             \
+	"  121 limit of exits   122 killed because the guest was out of memory\n" \
+	"  123 output limit   124 time limit   125 vmbox itself failed\n"         \
 	"  126 PROGRAM cannot be executed   127 PROGRAM was not found\n"
 
 const struct cli_verb cli_verbs[] = {
@@ -71,6 +71,14 @@ const struct cli_verb cli_verbs[] = {
 	  "change\n"
 	  "  vmbox run --policy mine.yaml --env TOKEN --print-policy >all.yaml\n",
 	  STATUS_OF_RUN, true },
+	{ VERB_SHELL, "shell", "open a shell in a guest", "[OPTION...] [--] [ARG...]",
+	  "Runs a shell, /bin/bash if it is there, else /bin/sh, as 'run' does, with ARG... as "
+	  "its\n"
+	  "arguments: to look around as a program would under a policy.\n",
+	  "  vmbox shell\n"
+	  "  vmbox shell --policy build\n"
+	  "  vmbox shell --overlay . -- -c 'make && ls'\n",
+	  "  as of 'vmbox run'; the shell's own is that of its last command\n", true },
 	{ VERB_LEARN, "learn", "run a program, and write the policy that it needed",
 	  "[OPTION...] [--] PROGRAM [ARG...]",
 	  "Runs PROGRAM with all that you can read, read-only, and writes the smallest "

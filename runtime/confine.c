@@ -9,12 +9,14 @@
  * alone and by request number, tgkill only to wake its own vCPU thread, close
  * only of stdin and stdout. No call can map memory, so none can make code.
  *
- * The launcher waits, takes the driver's counters and reads them now and then, reads structs
- * of one kind, opens the gate between two of them, kills its two children and says what happened.
+ * The launcher waits, takes the driver's counters and reads them now and then, reads structs of
+ * one kind, opens the gate between two of them, passes on signals and what is typed, stops with
+ * its two children or kills them, and says what happened.
  */
 #include <linux/kvm.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,7 +24,7 @@
 
 /* poll() refuses more descriptors than the limit: no limit may be 0. */
 #define VMM_FILES      1
-#define LAUNCHER_FILES 2 /* 0 and 1 are closed: room for the counters */
+#define LAUNCHER_FILES 4 /* 0 and 1 are closed: room for the counters */
 
 size_t confine_vmm_calls(struct cage_call calls[CAGE_CALLS_MAX], int vcpu, int timer)
 {
@@ -51,7 +53,8 @@ size_t confine_vmm_calls(struct cage_call calls[CAGE_CALLS_MAX], int vcpu, int t
 	return sizeof(list) / sizeof(list[0]);
 }
 
-size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm, pid_t fs)
+size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm, pid_t fs,
+			      int terminal)
 {
 	const struct cage_call list[] = {
 		CAGE_CALL(read),
@@ -68,7 +71,24 @@ size_t confine_launcher_calls(struct cage_call calls[CAGE_CALLS_MAX], pid_t vmm,
 		CAGE_CALL(rt_sigreturn),
 		CAGE_CALL(exit_group),
 		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, vmm), SCMP_A1(SCMP_CMP_EQ, SIGKILL)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, vmm), SCMP_A1(SCMP_CMP_EQ, SIGSTOP)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, vmm), SCMP_A1(SCMP_CMP_EQ, SIGCONT)),
 		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, fs), SCMP_A1(SCMP_CMP_EQ, SIGKILL)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, fs), SCMP_A1(SCMP_CMP_EQ, SIGSTOP)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, fs), SCMP_A1(SCMP_CMP_EQ, SIGCONT)),
+		/* to be stopped, alone or as a process group */
+		CAGE_CALL(getpid),
+		CAGE_CALL(rt_sigprocmask),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, getpid()), SCMP_A1(SCMP_CMP_EQ, SIGTSTP)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_EQ, SIGTSTP)),
+		CAGE_CALL_IF(kill, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_EQ, SIGTTIN)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, terminal), SCMP_A1(SCMP_CMP_EQ, TCGETS)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, terminal), SCMP_A1(SCMP_CMP_EQ, TCSETSW)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, terminal), SCMP_A1(SCMP_CMP_EQ, TCSETSF)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, terminal),
+			     SCMP_A1(SCMP_CMP_EQ, TIOCGPGRP)),
+		CAGE_CALL_IF(ioctl, SCMP_A0(SCMP_CMP_EQ, terminal),
+			     SCMP_A1(SCMP_CMP_EQ, TIOCGWINSZ)),
 		/* malloc and free */
 		CAGE_CALL(brk),
 		CAGE_CALL(munmap),
@@ -94,13 +114,12 @@ const char *confine_vmm_finish(int vcpu, int timer)
 	return cage_lock(VMM_FILES, calls, confine_vmm_calls(calls, vcpu, timer));
 }
 
-const char *confine_launcher(pid_t vmm, pid_t fs, int result, int signals, int gate, int scribe,
-			     int report)
+const char *confine_launcher(pid_t vmm, pid_t fs, int terminal, const int *keep, size_t n)
 {
-	const int keep[] = { result, signals, gate, scribe, report };
 	struct cage_call calls[CAGE_CALLS_MAX];
-	const char *failed = cage_enter(keep, sizeof(keep) / sizeof(keep[0]), NULL, 0);
+	const char *failed = cage_enter(keep, n, NULL, 0);
 
 	return failed ? failed
-		      : cage_lock(LAUNCHER_FILES, calls, confine_launcher_calls(calls, vmm, fs));
+		      : cage_lock(LAUNCHER_FILES, calls,
+				  confine_launcher_calls(calls, vmm, fs, terminal));
 }

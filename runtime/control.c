@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The control channel's thread: READY, our RUN, perhaps COMMIT both ways; STATUS ends the VM. */
+/*
+ * The control channel's two threads. One for the guest: READY, our RUN, perhaps COMMIT
+ * both ways; STATUS ends the VM. One for the launcher's orders.
+ */
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "machine.h"
 
@@ -66,8 +72,12 @@ static void receive(struct machine *m, struct control_parser *parser)
 	advance(m, &m->control_in, len);
 	if (!control_feed(parser, copy, len))
 		machine_end(m, VMM_PROTOCOL, NULL, "it sent a malformed control message");
+	if (parser->stopped)
+		machine_say_stopped(m);
+	parser->stopped = false;
 }
 
+/* With send_lock. */
 static void send_bytes(struct machine *m, const void *data, size_t left)
 {
 	const uint8_t *bytes = data;
@@ -99,10 +109,13 @@ void *control_thread(void *arg)
 
 	while (!parser.ready)
 		receive(m, &parser);
-	m->config->record->ready_ns = machine_now(m);
 	machine_ask(m, VMM_WANTS_RUN);
+	m->config->record->ready_ns = machine_now(m);
 	request_set_time(m->config->request);
+	pthread_mutex_lock(&m->send_lock);
 	send_bytes(m, m->config->request, m->config->request_size);
+	m->run_sent = true;
+	pthread_mutex_unlock(&m->send_lock);
 	while (!parser.asked && !parser.finished)
 		receive(m, &parser);
 	drain_output(m);
@@ -110,10 +123,66 @@ void *control_thread(void *arg)
 		if (!m->config->commits)
 			machine_end(m, VMM_PROTOCOL, NULL, "it asked to commit without an overlay");
 		machine_ask(m, VMM_WANTS_COMMIT);
+		pthread_mutex_lock(&m->send_lock);
 		send_bytes(m, &commit, sizeof(commit));
+		pthread_mutex_unlock(&m->send_lock);
 	}
 	while (!parser.finished)
 		receive(m, &parser);
 	drain_output(m);
 	machine_end(m, VMM_PROGRAM_ENDED, &parser.status, parser.text);
+}
+
+/* Would it end a program that does not care for it? */
+static bool is_deadly(unsigned int sig)
+{
+	return sig != SIGWINCH && sig != SIGCONT && sig != SIGTSTP;
+}
+
+/* With send_lock. */
+static void pass_on(struct machine *m, const struct vmm_order *order)
+{
+	struct {
+		struct pvio_msg head;
+		union {
+			struct pvio_signal signal;
+			struct pvio_winsize size;
+		};
+	} msg = { .head = { .type = PVIO_MSG_SIGNAL, .len = sizeof(msg.signal) },
+		  .signal = order->signal };
+
+	if (order->kind == VMM_WINSIZE) {
+		msg.head.type = PVIO_MSG_WINSIZE;
+		msg.size = order->size;
+	}
+	_Static_assert(sizeof(msg) == sizeof(msg.head) + sizeof(msg.signal) &&
+			       sizeof(msg.signal) == sizeof(msg.size),
+		       "both are as long");
+	if (ring_put(&m->control_out, &msg, sizeof(msg)))
+		machine_raise(m, PVIO_IRQ);
+}
+
+void *order_thread(void *arg)
+{
+	struct machine *m = arg;
+	struct vmm_order order;
+
+	while (TEMP_FAILURE_RETRY(read(m->config->result, &order, sizeof(order))) ==
+	       sizeof(order)) {
+		const struct pvio_status status = { .kind = PVIO_SIGNALED,
+						    .value = order.signal.number };
+
+		if (order.kind == VMM_GO_ON) {
+			sem_post(&m->may_go_on);
+			continue;
+		}
+		if (!m->config->record->ready_ns && order.kind == VMM_SIGNAL &&
+		    is_deadly(order.signal.number))
+			machine_end(m, VMM_SIGNALED, &status, "");
+		pthread_mutex_lock(&m->send_lock);
+		if (m->run_sent)
+			pass_on(m, &order);
+		pthread_mutex_unlock(&m->send_lock);
+	}
+	return NULL;
 }

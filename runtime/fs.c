@@ -182,6 +182,7 @@ static struct server *server_create(const struct fs_config *config)
 		return NULL;
 	fs_log_init(&sv->log, config->audit, config->learn);
 	sv->log.record = config->record;
+	sv->log.on_terminal = config->on_terminal;
 	sv->gate.fd = config->gate;
 	sv->n = config->n;
 	sv->shares = calloc(config->n + 1, sizeof(*sv->shares));

@@ -38,9 +38,10 @@ struct fs_config {
 	int socks[FS_SESSIONS]; /* streams; -1: not there */
 	const struct fs_export *exports;
 	size_t n;
-	int audit; /* takes JSON lines; -1: none */
-	int learn; /* takes what the guest uses (fs_use.h); -1: none */
-	int gate;  /* a pipe, not blocking; a byte from it opens the gate; -1: never */
+	int audit;	  /* takes JSON lines; -1: none */
+	bool on_terminal; /* stderr is one that is raw */
+	int learn;	  /* takes what the guest uses (fs_use.h); -1: none */
+	int gate;	  /* a pipe, not blocking; a byte from it opens the gate; -1: never */
 	struct record_fs *record; /* what is refused, for the report; NULL: none */
 	uint32_t uid, gid;	  /* of the program in the guest: who owns what our user owns */
 };

@@ -343,7 +343,7 @@ static void say(struct fs_log *log, const struct fs_act *act, enum fs_reason rea
 	}
 	if (log->said == FS_SAID_MAX)
 		put(&t, "; there may be more: see --audit FILE");
-	fprintf(stderr, "vmbox: %s\n", log->line);
+	fprintf(stderr, "vmbox: %s%s\n", log->line, log->on_terminal ? "\r" : "");
 }
 
 int fs_log_refused(struct fs_log *log, const struct fs_act *act, enum fs_reason reason,

@@ -15,8 +15,9 @@ struct fs_node;
 struct record_fs;
 
 struct fs_log {
-	int audit;   /* -1: none */
-	bool failed; /* it could not be written: nothing more may happen */
+	int audit;	  /* -1: none */
+	bool on_terminal; /* stderr is one that is raw */
+	bool failed;	  /* it could not be written: nothing more may happen */
 	unsigned int denials, said;
 	unsigned long written; /* bytes of records */
 	unsigned long more_changes, more_denials;

@@ -2,12 +2,13 @@
 /*
  * The launcher. Opens what the run needs, in namespaces of its own, gives up
  * what else it has, forks the file server and the VMM, goes into a cage itself,
- * waits for a result, a signal or the time limit, and says what happened.
+ * waits for a result or the time limit, passes on signals and what is typed, and says
+ * what happened.
  * It never touches the guest's memory or messages: all it gets is a
- * struct vmm_result of fixed size, whose text is printable; one before it, which says that
- * the program will write from now on: then the terminal is the program's; and if there is an
- * overlay to be committed, one that says that the program has succeeded: then it opens the
- * file server's gate. Meanwhile it looks at the driver's counters.
+ * struct vmm_result of fixed size, whose text is printable, and some before: that the program
+ * will write from now on: then the terminal is the program's; that it has succeeded, if there
+ * is an overlay to be committed: then it opens the file server's gate; and that it has stopped.
+ * Meanwhile it looks at the driver's counters.
  *
  * Nothing is left behind: both children are killed and waited for on every way
  * out, and die with the launcher if it is killed itself.
@@ -40,8 +41,11 @@
 #include "record.h"
 #include "report.h"
 #include "request.h"
+#include "terminal.h"
 #include "view.h"
 #include "vmm.h"
+
+#define NR_POLL 4
 
 #define NOBODY 65534 /* the kernel's own number for it */
 
@@ -54,6 +58,9 @@ struct run {
 	struct view view;
 	char *env[POLICY_MAX_ENV + 5];
 	sigset_t signals, old_signals;
+	struct terminal terminal;
+	bool stop_asked;	 /* by a signal, since the program stopped last */
+	uint64_t interrupted_ns; /* by SIGINT, for the first time; 0: not yet */
 	pid_t vmm, fs;
 	int result, signal_fd, audit;
 	int gate;     /* -1: there is nothing to commit */
@@ -372,6 +379,7 @@ static int make_request(struct run *r, struct program *program)
 		return -1;
 	}
 	request.cwd = r->options->cwd ? r->options->cwd : cwd;
+	terminal_describe(&r->terminal, &request.terminal);
 	make_env(r);
 	if (view_make(&r->view, r->options->policy, program, error, sizeof(error))) {
 		say("%s", error);
@@ -454,12 +462,14 @@ static int start_children(struct run *r)
 	struct fs_config fs = { .exports = r->view.exports,
 				.n = r->view.nr_exports,
 				.audit = r->audit,
+				.on_terminal = r->terminal.streams & 1 << 2,
 				.learn = r->options->uses,
 				.gate = -1,
 				.record = record_fs,
 				.uid = r->uid,
 				.gid = r->gid };
-	int sock[FS_SESSIONS][2], result[2], gate[2] = { -1, -1 }, i, err = 0;
+	int sock[FS_SESSIONS][2], result[2], gate[2] = { -1, -1 }, keys[2] = { -1, -1 };
+	int i, err = 0;
 
 	for (i = 0; i < FS_SESSIONS; i++) {
 		err |= socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock[i]);
@@ -470,6 +480,9 @@ static int start_children(struct run *r)
 	r->config.commits = any_gated(&r->view);
 	if (r->config.commits)
 		err |= pipe2(gate, O_CLOEXEC | O_NONBLOCK);
+	r->config.asks = r->terminal.fd >= 0;
+	if (r->config.asks)
+		err |= socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, keys);
 	if (err) {
 		say("no descriptors: %s", strerror(errno));
 		return -1;
@@ -486,13 +499,22 @@ static int start_children(struct run *r)
 		close(sock[i][1]);
 	record->process[RECORD_FS].pid = r->fs;
 	r->vmm = r->fs < 0 ? -1 : fork_child(r, record_vmm);
-	if (!r->vmm)
+	if (!r->vmm) {
+		if (keys[1] >= 0)
+			dup2(keys[1], 0);
 		vmm_main(&r->config);
+	}
 	for (i = 0; i < FS_SESSIONS; i++)
 		close(sock[i][0]);
 	close(result[1]);
 	r->result = result[0];
 	record->process[RECORD_VMM].pid = r->vmm;
+	if (keys[1] >= 0)
+		close(keys[1]);
+	r->terminal.keys = keys[0];
+	/* The VMM may be the guest's: nothing that is written to it may wait. */
+	fcntl(r->result, F_SETFL, O_NONBLOCK);
+	fcntl(keys[0], F_SETFL, O_NONBLOCK);
 	if (r->vmm < 0)
 		say("no process can be started: %s", strerror(errno));
 	return r->vmm < 0 ? -1 : 0;
@@ -619,11 +641,120 @@ enum outcome {
 	ENDED_HERE, /* by a signal or the time limit: with an exit code */
 };
 
+/* What does not fit into the socket is lost: the VMM does not take it. */
+static bool order(const struct run *r, const struct vmm_order *order)
+{
+	return write(r->result, order, sizeof(*order)) == sizeof(*order);
+}
+
+static void send_signal(const struct run *r, unsigned int number, bool to_group)
+{
+	order(r, &(struct vmm_order){ .kind = VMM_SIGNAL, .signal = { number, to_group } });
+}
+
+static void send_size(const struct run *r)
+{
+	struct vmm_order size = { .kind = VMM_WINSIZE };
+
+	terminal_size(&r->terminal, &size.size);
+	order(r, &size);
+}
+
+static void signal_children(const struct run *r, int sig)
+{
+	kill(r->vmm, sig);
+	kill(r->fs, sig);
+}
+
+/*
+ * Stops as @sig stops a program, and the guest with us: no limit can be enforced meanwhile. With
+ * a terminal that is raw it is for us to stop our whole process group, which Ctrl-Z would have done.
+ */
+static void stop(struct run *r, int sig)
+{
+	bool was_raw = r->terminal.raw;
+	sigset_t set;
+
+	terminal_leave(&r->terminal);
+	signal_children(r, SIGSTOP);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	kill(was_raw || sig == SIGTTIN ? 0 : getpid(), sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL); /* here we stop, and here we go on */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal_children(r, SIGCONT);
+	send_signal(r, SIGCONT, true);
+}
+
+/* In the foreground again, perhaps; the window may have changed. */
+static void resume_terminal(struct run *r)
+{
+	if (!r->terminal.started || !r->terminal.streams)
+		return;
+	terminal_enter(&r->terminal);
+	send_size(r);
+}
+
+/* The program has stopped: we too, if somebody here wanted that. */
+static void follow_stop(struct run *r)
+{
+	if (!r->stop_asked && !r->terminal.stop_key)
+		return;
+	r->stop_asked = r->terminal.stop_key = false;
+	stop(r, SIGTSTP);
+	resume_terminal(r);
+}
+
+/* A signal of ours is the program's. False: it ends the run. */
+static bool forward(struct run *r, const struct signalfd_siginfo *info)
+{
+	int sig = info->ssi_signo;
+	bool from_kernel = info->ssi_code == SI_KERNEL; /* the terminal's: for all of a group */
+
+	if (r->opened) /* there is no program any more, but changes are being made */
+		return sig != SIGINT && sig != SIGTERM && sig != SIGHUP && sig != SIGQUIT;
+	/* Once more, and not the same once more: timeout(1) and make(1) send it to the group, too. */
+	if (sig == SIGINT && r->interrupted_ns && now_ns() - r->interrupted_ns > 250000000)
+		return false;
+	if (sig == SIGINT && !r->interrupted_ns)
+		r->interrupted_ns = now_ns();
+	if (sig == SIGWINCH && r->terminal.streams) {
+		send_size(r); /* of which the guest's terminal makes a signal */
+		if (from_kernel)
+			return true;
+	}
+	if (sig == SIGCONT)
+		resume_terminal(r);
+	r->stop_asked |= sig == SIGTSTP;
+	send_signal(r, sig, from_kernel);
+	return true;
+}
+
+/* The terminal and the VMM's wishes for what is typed. False: the user ends the run. */
+static bool attend_terminal(struct run *r, bool wish, bool keys)
+{
+	struct terminal *t = &r->terminal;
+
+	if (wish && terminal_take_wish(t))
+		resume_terminal(r);
+	if (keys && !terminal_pass_keys(t, now_ns()))
+		return false;
+	/* As a read() in the background does; where nobody can stop us, there is nothing to read. */
+	if (t->wanted && !t->streams && t->keys >= 0 && !terminal_in_foreground(t)) {
+		stop(r, SIGTTIN);
+		if (!terminal_in_foreground(t))
+			terminal_close_keys(t);
+	}
+	return true;
+}
+
 /* Never waits for the VMM alone: signals and the time limit hold whatever it does. */
 static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *code)
 {
-	struct pollfd fds[] = { { .fd = r->result, .events = POLLIN },
-				{ .fd = r->signal_fd, .events = POLLIN } };
+	struct pollfd fds[NR_POLL] = { { .fd = r->result, .events = POLLIN },
+				       { .fd = r->signal_fd, .events = POLLIN },
+				       { .events = POLLIN },
+				       { .events = POLLIN } };
 	struct signalfd_siginfo info;
 	size_t fill = 0;
 	ssize_t n;
@@ -640,7 +771,9 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 			*code = record_end(RUN_EXITS, 0);
 			return ENDED_HERE;
 		}
-		if (poll(fds, 2, time_to_wait(r)) < 0) {
+		fds[2].fd = r->terminal.keys;
+		fds[3].fd = terminal_poll_fd(&r->terminal);
+		if (poll(fds, NR_POLL, time_to_wait(r)) < 0) {
 			if (errno == EINTR)
 				continue;
 			say("poll: %s", strerror(errno));
@@ -648,8 +781,12 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 			return ENDED_HERE;
 		}
 		if ((fds[1].revents & POLLIN) &&
-		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info) && !forward(r, &info)) {
 			*code = record_end(RUN_INTERRUPTED, (int)info.ssi_signo);
+			return ENDED_HERE;
+		}
+		if (!attend_terminal(r, fds[2].revents, fds[3].revents)) {
+			*code = record_end(RUN_INTERRUPTED, SIGINT);
 			return ENDED_HERE;
 		}
 		if (!fds[0].revents)
@@ -659,10 +796,14 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 			return VMM_GONE;
 		fill += n;
 		if (fill == sizeof(*res) && res->reason == VMM_WANTS_RUN && !r->running) {
-			r->running = true; /* once: an answer that nobody reads would block */
+			r->running = true;
 			progress_end();
-			if (write(r->result, "", 1) != 1)
+			if (!order(r, &(struct vmm_order){ .kind = VMM_GO_ON }))
 				return VMM_GONE;
+			fill = 0;
+		}
+		if (fill == sizeof(*res) && res->reason == VMM_STOPPED) {
+			follow_stop(r);
 			fill = 0;
 		}
 	}
@@ -676,7 +817,7 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 static bool open_gate(struct run *r)
 {
 	r->opened = write(r->gate, "", 1) == 1;
-	return r->opened && write(r->result, "", 1) == 1;
+	return r->opened && order(r, &(struct vmm_order){ .kind = VMM_GO_ON });
 }
 
 static bool may_commit(const struct run *r, const struct vmm_result *res)
@@ -744,6 +885,9 @@ static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_
 
 static int supervise(struct run *r)
 {
+	const int keep[] = { r->result,		 r->signal_fd,	       r->gate,
+			     r->options->scribe, r->options->reporter, r->terminal.keys,
+			     r->terminal.fd };
 	uint64_t vmm_start = record->vmm_start_ns = now_ns();
 	struct vmm_result res;
 	enum outcome outcome;
@@ -758,14 +902,15 @@ static int supervise(struct run *r)
 		progress_begin("starting the guest");
 	clock_getcpuclockid(r->vmm, &r->vmm_clock);
 	r->window.wall_ns = vmm_start;
-	failed = confine_launcher(r->vmm, r->fs, r->result, r->signal_fd, r->gate,
-				  r->options->scribe, r->options->reporter);
+	failed = confine_launcher(r->vmm, r->fs, r->terminal.fd, keep,
+				  sizeof(keep) / sizeof(keep[0]));
 	if (failed) {
 		confinement_failed(failed);
 		return EXIT_VMBOX_FAILED;
 	}
 	outcome = wait_for_end(r, &res, &code);
 	progress_end();
+	terminal_leave(&r->terminal);
 	if (outcome == HAVE_RESULT) {
 		report_sanitize(&res);
 		if (r->options->verbose)
@@ -796,13 +941,22 @@ static int finish_fs(struct run *r, int code)
 
 static void block_signals(struct run *r)
 {
+	static const int forwarded[] = { SIGINT,  SIGTERM,  SIGHUP,  SIGQUIT, SIGUSR1,
+					 SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT };
+	struct sigaction now;
+
 	sigemptyset(&r->signals);
-	sigaddset(&r->signals, SIGINT);
-	sigaddset(&r->signals, SIGTERM);
-	sigaddset(&r->signals, SIGHUP);
-	sigaddset(&r->signals, SIGQUIT);
+	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
+		/* What we were started to ignore is ignored: nohup(1). */
+		if (!sigaction(forwarded[i], NULL, &now) && now.sa_handler != SIG_IGN)
+			sigaddset(&r->signals, forwarded[i]);
+	}
 	sigprocmask(SIG_BLOCK, &r->signals, &r->old_signals);
 	r->signal_fd = signalfd(-1, &r->signals, SFD_CLOEXEC);
+	/* For the terminal: in the background it is an error to read, and none to set its modes. */
+	sigaddset(&r->signals, SIGTTIN);
+	sigaddset(&r->signals, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &r->signals, NULL);
 	signal(SIGPIPE, SIG_IGN); /* a message that nobody reads is no reason to die */
 }
 
@@ -814,6 +968,8 @@ int launcher_run(const struct run_options *options)
 	int code;
 
 	launcher_fill_descriptors();
+	terminal_open(&r.terminal);
+	say_on_terminal(r.terminal.streams & 1 << 2);
 	r.options = options;
 	r.start_ns = now_ns();
 	r.uid = getuid();

@@ -9,6 +9,7 @@
 
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "pic.h"
@@ -24,6 +25,7 @@ struct pump {
 	struct ring ring;	 /* its thread's, but while it waits */
 	int fd;			 /* (c) */
 	bool is_fs;		 /* (c) the end of fd is the end of the VM */
+	bool asks;		 /* (c) fd gives bytes when it gets one */
 	uint64_t left;		 /* its thread's: bytes that may still go out */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -70,7 +72,10 @@ struct machine {
 	pthread_cond_t control_cond;
 	struct ring *control_waits; /* [control_lock] NULL: its thread is busy */
 	bool control_woken;	    /* [control_lock] */
-	atomic_bool powered_off;    /* no STATUS comes any more */
+	pthread_mutex_t send_lock;  /* whole messages go into control_out */
+	bool run_sent;		    /* [send_lock] the guest knows its program */
+	sem_t may_go_on;
+	atomic_bool powered_off; /* no STATUS comes any more */
 
 	struct pump pumps[NR_PUMPS];
 };
@@ -80,6 +85,7 @@ void machine_raise(struct machine *m, unsigned int irq);
 _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 			   const struct pvio_status *status, const char *text);
 void machine_ask(struct machine *m, enum vmm_reason question);
+void machine_say_stopped(struct machine *m);
 void machine_take_console(struct machine *m);
 void machine_console_tail(const struct machine *m, char to[VMM_CONSOLE_TAIL + 1]);
 
@@ -90,6 +96,7 @@ void pump_wake(struct pump *p);
 void pump_drain(struct pump *p);
 
 void *control_thread(void *machine);
+void *order_thread(void *machine);
 void control_wake(struct machine *m);
 
 void *timer_thread(void *machine);

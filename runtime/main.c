@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "doctor.h"
@@ -130,18 +131,25 @@ static struct run_options no_options(void)
 	return o;
 }
 
-static int run(int argc, char **argv)
+/* @shell: the program, with the arguments; NULL: it is the first of them. */
+static int run(int argc, char **argv, char *shell)
 {
 	struct run_options o = no_options();
 	static struct policy_args args;
 	struct policy *policy;
 	bool print = false;
-	int err = take_options(argc, argv, &args, &o, &print);
+	int err = 0;
 
+	if (shell) /* which policies and options can change, as everything */
+		err = add_policy_option(&args, "env", "PS1=vmbox:$PWD$ ");
+	if (!err)
+		err = take_options(argc, argv, &args, &o, &print);
 	if (err)
 		return err;
-	if (optind == argc && !print)
+	if (optind == argc && !print && !shell)
 		return cli_bad("run", NULL, "name the program to run");
+	if (shell)
+		argv[--optind] = shell; /* over the last option, or the verb */
 	o.argv = argv + optind;
 	o.program = o.argv[0];
 	if (!print)
@@ -286,6 +294,13 @@ static int selftest(int argc, char **argv)
 	return selftest_run(&o);
 }
 
+static char *find_shell(void)
+{
+	static char bash[] = "/bin/bash", sh[] = "/bin/sh";
+
+	return access(bash, X_OK) ? sh : bash;
+}
+
 static int doctor(int argc, char **argv)
 {
 	struct run_options o = no_options();
@@ -339,7 +354,9 @@ static int dispatch(const struct cli_verb *verb, int argc, char **argv)
 {
 	switch (verb->verb) {
 	case VERB_RUN:
-		return run(argc, argv);
+		return run(argc, argv, NULL);
+	case VERB_SHELL:
+		return run(argc, argv, find_shell());
 	case VERB_LEARN:
 		return learn(argc, argv);
 	case VERB_CHECK:

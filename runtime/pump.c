@@ -4,8 +4,9 @@
  * shared with other processes: they must stay in blocking mode, and a read or
  * write of them may block for as long as it likes without holding anything up.
  * A descriptor that somebody has made non-blocking is polled, not changed. The
- * only buffer is the ring, so back-pressure goes through to both ends. A stream
- * that ended is closed here, so that its other end sees that at once.
+ * only buffer is the ring, so back-pressure goes through to both ends. Of stdin
+ * only what the program waits for is taken: the rest is the caller's next program's.
+ * A stream that ended is closed here, so that its other end sees that at once.
  */
 #include <errno.h>
 #include <poll.h>
@@ -59,11 +60,13 @@ static void publish(struct pump *p, bool finished)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* One read or write, however long it takes. Bytes moved, 0 at the end of file, or -errno. */
+/* One read or write (asked for, where it has to be), however long it takes. Bytes moved, 0 at the end of file, or -errno. */
 static ssize_t move(struct pump *p, uint8_t *span, size_t len)
 {
 	struct pollfd ready = { .fd = p->fd, .events = p->ring.to_host ? POLLOUT : POLLIN };
 
+	if (p->asks && write(p->fd, "", 1) != 1)
+		return -errno;
 	for (;;) {
 		ssize_t n = p->ring.to_host ? write(p->fd, span, len) : read(p->fd, span, len);
 

@@ -16,6 +16,13 @@
 #include "report.h"
 #include "request.h"
 
+static bool on_terminal;
+
+void say_on_terminal(bool raw)
+{
+	on_terminal = raw;
+}
+
 /* One write(), and no more: the launcher's filter does not allow what dprintf() does beside it. */
 void say(const char *fmt, ...)
 {
@@ -25,15 +32,18 @@ void say(const char *fmt, ...)
 	ssize_t done;
 
 	va_start(args, fmt);
-	vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
+	vsnprintf(line + n, sizeof(line) - n - 2, fmt, args);
 	va_end(args);
 	n = strlen(line);
-	if (line[n - 1] != '\n')
-		line[n++] = '\n';
-	snprintf(record->message, sizeof(record->message), "%.*s", (int)(n - 1 - strlen("vmbox: ")),
+	if (line[n - 1] == '\n')
+		n--;
+	snprintf(record->message, sizeof(record->message), "%.*s", (int)(n - strlen("vmbox: ")),
 		 line + strlen("vmbox: "));
 	make_printable(record->message, strlen(record->message));
 	progress_end();
+	if (on_terminal)
+		line[n++] = '\r';
+	line[n++] = '\n';
 	done = write(2, line, n);
 	(void)done; /* nobody to tell */
 }
@@ -171,6 +181,8 @@ static int report_end(const struct run_options *o, const struct vmm_result *res)
 		say("the guest stopped before the program ended: %s", res->text);
 		show_console(o, res);
 		break;
+	case VMM_SIGNALED:
+		return record_end(RUN_INTERRUPTED, (int)res->status.value);
 	case VMM_OUTPUT_LIMIT:
 		say("the limit of %s is reached (--stdout): the program was ended", res->text);
 		return record_end(RUN_STDOUT, 0);

@@ -3,6 +3,7 @@
 #ifndef VMBOX_REPORT_H
 #define VMBOX_REPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "launcher.h"
@@ -13,6 +14,9 @@
 
 /* One line: what, why, what to do. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The terminal may be raw: a line needs a carriage return. */
+void say_on_terminal(bool raw);
 
 /* Before anything else is done with a result. */
 void report_sanitize(struct vmm_result *res);

@@ -60,7 +60,8 @@ uint8_t *request_build(const struct request *r, size_t *size)
 				.nr_mounts = r->view->nr_mounts,
 				.file_size = r->file_size,
 				.files = r->files,
-				.pids = r->pids };
+				.pids = r->pids,
+				.terminal = r->terminal };
 	struct pvio_msg head = { .type = PVIO_MSG_RUN };
 	struct builder b = { 0 };
 	size_t i;
@@ -139,6 +140,7 @@ static bool length_is_right(const struct pvio_msg *head)
 	switch (head->type) {
 	case PVIO_MSG_READY:
 	case PVIO_MSG_COMMIT:
+	case PVIO_MSG_STOPPED:
 		return !head->len;
 	case PVIO_MSG_STATUS:
 		return head->len >= sizeof(struct pvio_status) &&
@@ -161,7 +163,8 @@ static bool is_in_turn(const struct control_parser *p, const struct pvio_msg *he
 /**
  * control_feed - take bytes of the guest's half of the control channel
  *
- * READY once, perhaps COMMIT once, then STATUS once, nothing else. False ends the VM.
+ * READY once, STOPPED at times, perhaps COMMIT once, then STATUS once, nothing else.
+ * False ends the VM.
  */
 bool control_feed(struct control_parser *p, const uint8_t *bytes, size_t n)
 {
@@ -182,6 +185,7 @@ bool control_feed(struct control_parser *p, const uint8_t *bytes, size_t n)
 			return false;
 		p->ready |= head.type == PVIO_MSG_READY;
 		p->asked |= head.type == PVIO_MSG_COMMIT;
+		p->stopped |= head.type == PVIO_MSG_STOPPED;
 		p->fill = 0;
 	}
 	return true;

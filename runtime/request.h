@@ -19,6 +19,7 @@ struct request {
 	uint64_t file_size; /* UINT64_MAX: not limited */
 	uint32_t files;	    /* 0: not limited; as pids is */
 	uint32_t pids;
+	struct pvio_terminal terminal;
 };
 
 /* The message with its head, to be freed; NULL with errno. time_* are left 0. */
@@ -30,6 +31,7 @@ struct control_parser {
 	uint8_t buffer[sizeof(struct pvio_msg) + sizeof(struct pvio_status) + PVIO_STATUS_TEXT_MAX];
 	size_t fill;
 	bool ready, asked, finished;	     /* messages seen: READY, COMMIT, STATUS */
+	bool stopped;			     /* STOPPED since the caller cleared it */
 	struct pvio_status status;	     /* valid if finished */
 	char text[PVIO_STATUS_TEXT_MAX + 1]; /* printable ASCII */
 };

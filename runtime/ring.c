@@ -15,6 +15,13 @@ void ring_init(struct ring *r, void *region, unsigned int channel, unsigned int 
 			    .to_host = direction == PVIO_TO_HOST };
 }
 
+/* Of a ring to the guest, before it boots. */
+void ring_fill_on_demand(struct ring *r)
+{
+	r->on_demand = true;
+	r->shared->prod_flags = PVIO_ON_DEMAND;
+}
+
 static uint32_t *guest_counter(const struct ring *r)
 {
 	return r->to_host ? &r->shared->prod : &r->shared->cons;
@@ -39,8 +46,8 @@ static bool guest_waits(const struct ring *r)
 
 static enum ring_state look(struct ring *r, uint8_t **span, size_t *len)
 {
-	/* The flag first: what was written before CLOSED is then seen too. */
-	bool closed = __atomic_load_n(guest_flags(r), __ATOMIC_ACQUIRE) & PVIO_CLOSED;
+	/* The flags first: what was written before CLOSED is then seen too. */
+	uint32_t flags = __atomic_load_n(guest_flags(r), __ATOMIC_ACQUIRE);
 	uint32_t guest = __atomic_load_n(guest_counter(r), __ATOMIC_ACQUIRE);
 	uint32_t fill = r->to_host ? guest - r->pos : r->pos - guest;
 	uint32_t offset = r->pos & (PVIO_RING_SIZE - 1);
@@ -48,9 +55,9 @@ static enum ring_state look(struct ring *r, uint8_t **span, size_t *len)
 
 	if (fill > PVIO_RING_SIZE)
 		return RING_BROKEN;
-	if (closed && (!r->to_host || !n))
+	if ((flags & PVIO_CLOSED) && (!r->to_host || !n))
 		return RING_CLOSED;
-	if (!n)
+	if (!n || (r->on_demand && (fill || !(flags & PVIO_WAITING))))
 		return RING_EMPTY;
 	*span = r->data + offset;
 	*len = n < PVIO_RING_SIZE - offset ? n : PVIO_RING_SIZE - offset;
@@ -61,13 +68,13 @@ static enum ring_state look(struct ring *r, uint8_t **span, size_t *len)
  * ring_peek - what can be done with the ring now
  * @span, @len: for RING_READY the contiguous bytes to take or to fill
  *
- * RING_EMPTY asks the guest for a doorbell before it says so.
+ * RING_EMPTY asks the guest for a doorbell before it says so; one that is filled on demand has it.
  */
 enum ring_state ring_peek(struct ring *r, uint8_t **span, size_t *len)
 {
 	enum ring_state state = look(r, span, len);
 
-	if (state == RING_EMPTY) {
+	if (state == RING_EMPTY && !r->on_demand) {
 		__atomic_fetch_or(own_flags(r), PVIO_WAITING, __ATOMIC_SEQ_CST);
 		state = look(r, span, len);
 	}
@@ -94,6 +101,23 @@ bool ring_advance(struct ring *r, size_t n)
 	__atomic_store_n(r->to_host ? &r->shared->cons : &r->shared->prod, r->pos,
 			 __ATOMIC_RELEASE);
 	return guest_waits(r);
+}
+
+/*
+ * All of @data into a ring to the guest, or nothing if there is not the space.
+ * True: ring the guest's doorbell.
+ */
+bool ring_put(struct ring *r, const void *data, size_t n)
+{
+	uint32_t fill = r->pos - __atomic_load_n(guest_counter(r), __ATOMIC_ACQUIRE);
+	const uint8_t *bytes = data;
+	size_t i;
+
+	if (fill > PVIO_RING_SIZE || n > PVIO_RING_SIZE - fill)
+		return false;
+	for (i = 0; i < n; i++)
+		r->data[(r->pos + i) & (PVIO_RING_SIZE - 1)] = bytes[i];
+	return ring_advance(r, n);
 }
 
 /* We will not read, or write, any more. True: ring the guest's doorbell. */

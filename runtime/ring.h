@@ -16,6 +16,7 @@ struct ring {
 	uint32_t pos;  /* our counter: cons of a ring to the host, prod of one to the guest */
 	bool to_host;
 	uint64_t *bytes; /* counts what has moved; NULL: nobody wants to know */
+	bool on_demand;	 /* filled only when it is empty and the guest waits */
 };
 
 enum ring_state {
@@ -26,9 +27,11 @@ enum ring_state {
 };
 
 void ring_init(struct ring *r, void *region, unsigned int channel, unsigned int direction);
+void ring_fill_on_demand(struct ring *r);
 enum ring_state ring_peek(struct ring *r, uint8_t **span, size_t *len);
 bool ring_moved(struct ring *r);
 bool ring_advance(struct ring *r, size_t n);
+bool ring_put(struct ring *r, const void *data, size_t n);
 bool ring_close(struct ring *r);
 
 #endif

@@ -4,8 +4,8 @@
  * reports one result. Owns the machine. From the first entry on nothing that it
  * reads from the region, the ring bytes or the ports is believed.
  *
- * Threads: the vCPU (this one), one for each stream and direction, the timer
- * and the control channel. They are made in the cage, before its filter, and
+ * Threads: the vCPU (this one), one for each stream and direction, the timer,
+ * and two for the control channel. They are made in the cage, before its filter, and
  * wait at a gate until that is in place.
  */
 #include <errno.h>
@@ -55,7 +55,7 @@ static void send_result(struct machine *m, enum vmm_reason reason, const struct 
 	result.ended_ns = machine_now(m);
 	for (i = 0; i < 3; i++)
 		result.stream_error[i] = m->pumps[PUMP_STDIN + i].error;
-	if (write(m->config->result, &result, sizeof(result)) != sizeof(result)) /* it has room */
+	if (write(m->config->result, &result, sizeof(result)) != sizeof(result))
 		_exit(1);
 }
 
@@ -68,17 +68,26 @@ _Noreturn void machine_end(struct machine *m, enum vmm_reason reason,
 	_exit(0);
 }
 
+static void send_news(struct machine *m, enum vmm_reason reason)
+{
+	const struct pvio_status success = { .kind = PVIO_EXITED };
+
+	pthread_mutex_lock(&result_lock);
+	send_result(m, reason, &success, "");
+	pthread_mutex_unlock(&result_lock);
+}
+
 /* Asks the launcher, and returns when it may be; if it may not, the launcher ends us. */
 void machine_ask(struct machine *m, enum vmm_reason question)
 {
-	const struct pvio_status success = { .kind = PVIO_EXITED };
-	char byte;
+	send_news(m, question);
+	while (sem_wait(&m->may_go_on))
+		;
+}
 
-	pthread_mutex_lock(&result_lock);
-	send_result(m, question, &success, "");
-	pthread_mutex_unlock(&result_lock);
-	if (TEMP_FAILURE_RETRY(read(m->config->result, &byte, 1)) != 1)
-		_exit(1);
+void machine_say_stopped(struct machine *m)
+{
+	send_news(m, VMM_STOPPED);
 }
 
 static _Noreturn void setup_failed(struct machine *m, const char *what, int err)
@@ -249,7 +258,7 @@ static void *at_gate(void *arg)
 
 static void start_threads(struct machine *m)
 {
-	static struct thread threads[NR_PUMPS + 2];
+	static struct thread threads[NR_PUMPS + 3];
 	pthread_t id;
 	size_t i;
 
@@ -257,6 +266,7 @@ static void start_threads(struct machine *m)
 		threads[i] = (struct thread){ pump_thread, &m->pumps[i] };
 	threads[i++] = (struct thread){ timer_thread, m };
 	threads[i++] = (struct thread){ control_thread, m };
+	threads[i++] = (struct thread){ order_thread, m };
 	m->pid = getpid();
 	m->vcpu_tid = gettid();
 	pthread_mutex_lock(&gate);
@@ -277,6 +287,8 @@ static void make_channels(struct machine *m)
 	size_t len;
 
 	pump_init(m, PUMP_STDIN, 0, PVIO_CH_STDIN, PVIO_TO_GUEST);
+	ring_fill_on_demand(&m->pumps[PUMP_STDIN].ring);
+	m->pumps[PUMP_STDIN].asks = c->asks;
 	pump_init(m, PUMP_STDOUT, 1, PVIO_CH_STDOUT, PVIO_TO_HOST);
 	pump_init(m, PUMP_STDERR, 2, PVIO_CH_STDERR, PVIO_TO_HOST);
 	pump_init(m, PUMP_FS_IN, c->fs_sock[0], PVIO_CH_9P, PVIO_TO_GUEST);
@@ -292,6 +304,8 @@ static void make_channels(struct machine *m)
 	ring_peek(&m->console, &span, &len); /* asks for doorbells from the first line on */
 	pthread_mutex_init(&m->control_lock, NULL);
 	pthread_cond_init(&m->control_cond, NULL);
+	pthread_mutex_init(&m->send_lock, NULL);
+	sem_init(&m->may_go_on, 0, 0);
 }
 
 static _Noreturn void confinement_failed(struct machine *m, const char *step)

@@ -15,7 +15,7 @@ struct vmm_config {
 	int fs_sock[2]; /* 9P streams to the file server: cached, rw; consumed */
 	/*
 	 * A socket: struct vmm_result, of which the first comes with the descriptor of the driver's
-	 * counters; a byte in answer to a question. Consumed.
+	 * counters; struct vmm_order in. Consumed.
 	 */
 	int result;
 	uint64_t memory; /* bytes */
@@ -26,6 +26,7 @@ struct vmm_config {
 	bool verbose;
 	bool commits;		   /* there is an overlay that is committed */
 	struct record_vmm *record; /* what is counted goes there */
+	bool asks;		   /* descriptor 0 is a socket: a byte out asks for some in */
 };
 
 enum vmm_reason {
@@ -37,7 +38,9 @@ enum vmm_reason {
 	VMM_PROTOCOL,	   /* text: what the guest did */
 	VMM_LOST_FS,	   /* the file server is gone */
 	VMM_OUTPUT_LIMIT,  /* text: of which stream */
-	VMM_STARTED,	   /* not the end: what follows is the guest's doing */
+	VMM_SIGNALED, /* by the launcher's order before there was a program; status says which */
+	VMM_STARTED,  /* not the end: what follows is the guest's doing */
+	VMM_STOPPED,  /* not the end: the program has stopped */
 	/* Not the end, but questions: */
 	VMM_WANTS_RUN,	  /* the guest is ready; its program has written nothing yet */
 	VMM_WANTS_COMMIT, /* the program has succeeded, its output is out */
@@ -53,6 +56,19 @@ struct vmm_result {
 	char console[VMM_CONSOLE_TAIL + 1];	 /* the last lines of the guest kernel */
 	uint64_t entered_ns, ready_ns, ended_ns; /* since the VMM started; 0: never */
 	int32_t stream_error[3]; /* errno by which stdin, stdout or stderr lost bytes; 0: none */
+};
+
+enum vmm_order_kind {
+	VMM_SIGNAL = 1, /* for the program; lost if the guest does not take them */
+	VMM_WINSIZE,	/* of the program's terminal */
+	VMM_GO_ON,	/* in answer to a question */
+};
+
+/* Written whole. */
+struct vmm_order {
+	uint32_t kind;
+	struct pvio_signal signal;
+	struct pvio_winsize size;
 };
 
 /* In a forked child with nothing but the config's descriptors and 0, 1, 2. */

@@ -22,6 +22,9 @@
  *    barrier and looks at the peer's counter again. After it moved its counter
  *    or closed, a side issues a full barrier and rings the doorbell if the
  *    peer's PVIO_WAITING is set. The owner of a flag clears it.
+ *  - A producer whose flags have PVIO_ON_DEMAND, from before the boot on, fills the ring only
+ *    when it is empty and the consumer has PVIO_WAITING set; the consumer rings the doorbell
+ *    whenever it sets that. So only what the program waits for is taken from the caller's stdin.
  *
  * Doorbells: the guest writes 32 bits to PVIO_PORT; the host raises PVIO_IRQ
  * (8259, edge, ended automatically: no EOI, so that an interrupt costs no exit
@@ -33,7 +36,7 @@
 #include <linux/types.h>
 
 #define PVIO_MAGIC   0x4f495650 /* "PVIO" */
-#define PVIO_VERSION 3
+#define PVIO_VERSION 4
 
 #define PVIO_GPA  0xd0000000ULL /* guest-physical base of the region */
 #define PVIO_PORT 0x0d00	/* doorbell port, 32-bit writes only */
@@ -57,8 +60,9 @@
 #define PVIO_TO_GUEST 0
 #define PVIO_TO_HOST  1
 
-#define PVIO_CLOSED  1 /* flags of either side of a ring */
-#define PVIO_WAITING 2
+#define PVIO_CLOSED    1 /* flags of either side of a ring */
+#define PVIO_WAITING   2
+#define PVIO_ON_DEMAND 4
 
 #define PVIO_RING_SIZE	 (64U * 1024) /* bytes of data per ring, a power of two */
 #define PVIO_HEADER_SIZE 4096U
@@ -88,15 +92,20 @@ _Static_assert(sizeof(struct pvio_header) <= PVIO_HEADER_SIZE, "header page");
 
 /*
  * The control channel. Every message is this head and len bytes.
- *   host  -> guest: RUN, once. COMMIT, as the answer to the guest's.
- *   guest -> host:  READY once guest-init runs, then STATUS once. If there is an overlay to
- *                   commit and the program has exited with 0, COMMIT before STATUS: from
- *                   the answer on its files may be changed, and STATUS says if all went well.
+ *   host  -> guest: RUN, once; then SIGNAL and WINSIZE at any time. COMMIT, as the answer to
+ *                   the guest's.
+ *   guest -> host:  READY once guest-init runs, STOPPED whenever the program has stopped, then
+ *                   STATUS once. If there is an overlay to commit and the program has exited
+ *                   with 0, COMMIT before STATUS: from the answer on its files may be
+ *                   changed, and STATUS says if all went well.
  */
-#define PVIO_MSG_RUN	1 /* struct pvio_run, mounts, strings */
-#define PVIO_MSG_READY	2 /* no payload */
-#define PVIO_MSG_STATUS 3 /* struct pvio_status, text */
-#define PVIO_MSG_COMMIT 4 /* no payload */
+#define PVIO_MSG_RUN	 1 /* struct pvio_run, mounts, strings */
+#define PVIO_MSG_READY	 2 /* no payload */
+#define PVIO_MSG_STATUS	 3 /* struct pvio_status, text */
+#define PVIO_MSG_COMMIT	 4 /* no payload */
+#define PVIO_MSG_SIGNAL	 5 /* struct pvio_signal */
+#define PVIO_MSG_WINSIZE 6 /* struct pvio_winsize */
+#define PVIO_MSG_STOPPED 7 /* no payload */
 
 struct pvio_msg {
 	__u32 type; /* PVIO_MSG_* */
@@ -112,6 +121,19 @@ struct pvio_msg {
  * nr_argv arguments, nr_env NAME=VALUE, and two for each mount: the absolute
  * path in the guest, and the target of a symlink ("" for the other kinds).
  */
+struct pvio_winsize { /* as struct winsize */
+	__u16 rows, columns, x_pixels, y_pixels;
+};
+
+/* The terminal that the program gets, as the caller's is: struct termios of x86 Linux. */
+struct pvio_terminal {
+	struct pvio_winsize size;
+	__u32 iflag, oflag, cflag, lflag;
+	__u8 cc[19];
+	__u8 streams; /* bit N: descriptor N is the terminal; 0: there is none */
+	__u32 reserved;
+};
+
 struct pvio_run {
 	__u64 time_sec; /* CLOCK_REALTIME when the message was written */
 	__u32 time_nsec;
@@ -123,6 +145,12 @@ struct pvio_run {
 	__u64 file_size; /* RLIMIT_FSIZE; ~0: none */
 	__u32 files;	 /* RLIMIT_NOFILE; 0: the usual */
 	__u32 pids;	 /* processes and threads of the program at a time; 0: not limited */
+	struct pvio_terminal terminal; /* its input comes by STDIN, its output goes to STDOUT */
+};
+
+struct pvio_signal {
+	__u32 number;
+	__u32 to_group; /* 0: to the program's process only; 1: to its process group */
 };
 
 #define PVIO_MOUNT_DIR	   1 /* bind directory "<export>" of the 9P root */

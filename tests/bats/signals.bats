@@ -25,6 +25,68 @@ ends_by() { # signal number
 	done
 }
 
+@test "signals: a program that handles them has them" {
+	start /bin/bash -c 'for s in INT TERM HUP QUIT USR1 USR2 WINCH CONT; do trap "echo got $s" $s; done
+		trap "echo got TSTP; exit 5" TSTP
+		echo ready; while :; do sleep 0.05; done'
+	eventually grep -q ready out
+	for s in INT TERM HUP QUIT USR1 USR2 WINCH CONT; do
+		kill "-$s" "$pid"
+		eventually grep -q "got $s" out
+	done
+	kill -TSTP "$pid"
+	finish
+	[ "$status" -eq 5 ]
+}
+
+@test "signals: one that is not handled ends it; the group has what the terminal sends" {
+	for s in USR1 QUIT; do
+		start /bin/sh -c 'echo ready; exec sleep 1000'
+		eventually grep -q ready out
+		kill "-$s" "$pid"
+		finish
+		[ "$status" -eq $((128 + $(kill -l $s))) ]
+	done
+}
+
+@test "signals: a second SIGINT ends what ignores the first" {
+	start /bin/sh -c 'trap "echo caught" INT; echo ready; while :; do :; done'
+	eventually grep -q ready out
+	kill -INT "$pid"
+	eventually grep -q caught out
+	sleep 0.5
+	kill -INT "$pid"
+	finish
+	[ "$status" -eq 130 ]
+}
+
+@test "signals: SIGTSTP stops the program, the guest and vmbox; SIGCONT goes on" {
+	start /bin/sh -c 'echo ready; while :; do sleep 0.1; echo tick; done'
+	eventually grep -q tick out
+	kill -TSTP "$pid"
+	eventually grep -q '^State:.T' "/proc/$pid/status"
+	before=$(wc -c <out)
+	for child in $(cat "/proc/$pid/task/$pid/children"); do
+		grep -q '^State:.T' "/proc/$child/status"
+	done
+	sleep 1
+	[ "$(wc -c <out)" -eq "$before" ]
+	kill -CONT "$pid"
+	eventually sh -c "[ \$(wc -c <out) -gt $before ]"
+	kill "$pid"
+	finish
+	[ "$status" -eq 143 ]
+}
+
+@test "signals: what vmbox was started to ignore the program never sees" {
+	( trap '' HUP; start /bin/sh -c 'echo ready; sleep 2; echo on'; echo "$pid" >pid; wait "$pid"; echo $? >status ) &
+	eventually grep -q ready out
+	kill -HUP "$(cat pid)"
+	eventually test -s status
+	[ "$(cat status)" = 0 ]
+	grep -q on out
+}
+
 @test "signals: SIGKILL of the launcher leaves nothing" {
 	start /bin/sh -c 'echo ready; sleep 100'
 	eventually grep -q ready out

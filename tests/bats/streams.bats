@@ -72,6 +72,19 @@ load helpers
 	[ "$status" -eq 0 ]
 }
 
+@test "streams: of stdin only what the program waits for is taken" {
+	printf '%s\n' one two three >list
+	while read -r word; do
+		"${command[@]}" /bin/echo "$word" 3>&-
+	done <list >out
+	[ "$(cat out)" = "$(cat list)" ]
+	(
+		"${command[@]}" /bin/sh -c 'sleep 1' 3>&-
+		cat
+	) <list >out
+	cmp out list
+}
+
 # kB of resident memory, all of vmbox's processes, without the guest's own RAM (shared or not).
 rss() {
 	local sum=0 exe kb

@@ -222,6 +222,11 @@ void machine_ask(struct machine *machine, enum vmm_reason question)
 	guest();
 }
 
+void machine_say_stopped(struct machine *machine)
+{
+	guest();
+}
+
 static void make_machine(struct vmm_config *config, int fd)
 {
 	memset(&m, 0, sizeof(m));
@@ -231,8 +236,10 @@ static void make_machine(struct vmm_config *config, int fd)
 	m.run = calloc(1, RUN_SIZE);
 	pthread_mutex_init(&m.lock, NULL);
 	pthread_mutex_init(&m.control_lock, NULL);
+	pthread_mutex_init(&m.send_lock, NULL);
 	pic_init(&m.pic);
 	pump_init(&m, PUMP_STDIN, fd, PVIO_CH_STDIN, PVIO_TO_GUEST);
+	ring_fill_on_demand(&m.pumps[PUMP_STDIN].ring);
 	pump_init(&m, PUMP_STDOUT, fd, PVIO_CH_STDOUT, PVIO_TO_HOST);
 	pump_init(&m, PUMP_STDERR, fd, PVIO_CH_STDERR, PVIO_TO_HOST);
 	pump_init(&m, PUMP_FS_IN, fd, PVIO_CH_9P, PVIO_TO_GUEST);

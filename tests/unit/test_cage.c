@@ -121,7 +121,7 @@ static void launcher_enter(void)
 
 static void launcher_lock(void)
 {
-	const char *failed = confine_launcher(4000001, 4000002, sock, device, -1, -1, -1);
+	const char *failed = confine_launcher(4000001, 4000002, -1, (int[]){ sock, device }, 2);
 
 	if (failed)
 		cannot(failed);
@@ -129,7 +129,7 @@ static void launcher_lock(void)
 
 static size_t launcher_calls(struct cage_call *calls)
 {
-	return confine_launcher_calls(calls, 4000001, 4000002);
+	return confine_launcher_calls(calls, 4000001, 4000002, -1);
 }
 
 static const struct role {

@@ -65,6 +65,27 @@ static void test_commit_messages(void)
 	CHECK(!control_feed(&p, (const uint8_t *)&commit, sizeof(commit)));
 }
 
+/* STOPPED comes as often as it likes, between READY and STATUS. */
+static void test_stopped_messages(void)
+{
+	const struct pvio_msg stopped = { PVIO_MSG_STOPPED, 0 }, long_one = { PVIO_MSG_STOPPED, 4 };
+	struct control_parser p = { 0 };
+	uint8_t bytes[1024];
+	size_t n = put_status(bytes, PVIO_EXITED, 0, "");
+	int i;
+
+	CHECK(!control_feed(&p, (const uint8_t *)&stopped, sizeof(stopped)));
+	CHECK(!feed_after_ready(&p, (const uint8_t *)&long_one, sizeof(long_one)));
+	CHECK(feed_after_ready(&p, (const uint8_t *)&stopped, sizeof(stopped)));
+	for (i = 0; i < 3; i++) {
+		CHECK(p.stopped && !p.finished);
+		p.stopped = false;
+		CHECK(control_feed(&p, (const uint8_t *)&stopped, sizeof(stopped)));
+	}
+	CHECK(control_feed(&p, bytes, n));
+	CHECK(!control_feed(&p, (const uint8_t *)&stopped, sizeof(stopped)));
+}
+
 static void test_bad_control_messages(void)
 {
 	struct pvio_msg heads[] = { { PVIO_MSG_STATUS, 0 },
@@ -261,6 +282,7 @@ int main(void)
 	srandom(1);
 	test_control_messages();
 	test_commit_messages();
+	test_stopped_messages();
 	test_bad_control_messages();
 	test_cut_control_messages();
 	test_random_control_bytes();

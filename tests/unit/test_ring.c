@@ -214,6 +214,73 @@ static void test_hostile_header(void)
 	}
 }
 
+/* Bytes are wanted when the guest waits and has none, and not before. */
+static void test_filling_on_demand(void)
+{
+	struct pvio_ring *s;
+	struct ring r;
+	uint8_t *span;
+	size_t len;
+
+	fresh();
+	ring_init(&r, region, PVIO_CH_STDIN, PVIO_TO_GUEST);
+	ring_fill_on_demand(&r);
+	s = shared(PVIO_CH_STDIN, PVIO_TO_GUEST);
+	CHECK_EQ(s->prod_flags, PVIO_ON_DEMAND);
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_EMPTY);
+	CHECK_EQ(s->prod_flags, PVIO_ON_DEMAND);
+	CHECK(!ring_moved(&r));
+	s->cons_flags = PVIO_WAITING;
+	CHECK(ring_moved(&r));
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_READY);
+	CHECK_EQ(len, PVIO_RING_SIZE);
+	CHECK(ring_advance(&r, 3));
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_EMPTY); /* it has some */
+	s->cons = 2;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_EMPTY);
+	s->cons = 3;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_READY);
+	s->cons_flags = 0;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_EMPTY);
+	s->cons = 4;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_BROKEN);
+	s->cons = 3;
+	s->cons_flags = PVIO_CLOSED;
+	CHECK_EQ(ring_peek(&r, &span, &len), RING_CLOSED);
+	CHECK(!ring_close(&r));
+	CHECK_EQ(s->prod_flags, PVIO_ON_DEMAND | PVIO_CLOSED);
+}
+
+/* All of it or nothing, over the end of the ring as well. */
+static void test_whole_messages(void)
+{
+	uint8_t message[24], *data;
+	struct pvio_ring *s;
+	struct ring r;
+	unsigned int i;
+
+	fresh();
+	ring_init(&r, region, PVIO_CH_CONTROL, PVIO_TO_GUEST);
+	s = shared(PVIO_CH_CONTROL, PVIO_TO_GUEST);
+	data = region + PVIO_RING_OFFSET(PVIO_CH_CONTROL, PVIO_TO_GUEST);
+	for (i = 0; i < sizeof(message); i++)
+		message[i] = i + 1;
+	s->prod = s->cons = r.pos = 0xffffffff - 9;
+	CHECK(!ring_put(&r, message, sizeof(message)));
+	CHECK_EQ(s->prod, 14);
+	CHECK(!memcmp(data + PVIO_RING_SIZE - 10, message, 10));
+	CHECK(!memcmp(data, message + 10, 14));
+	s->cons_flags = PVIO_WAITING;
+	CHECK(ring_put(&r, message, sizeof(message)));
+	s->cons = s->prod - (PVIO_RING_SIZE - 23);
+	CHECK(!ring_put(&r, message, sizeof(message))); /* a byte too few */
+	CHECK_EQ(s->prod, 38);
+	s->cons++;
+	CHECK(ring_put(&r, message, sizeof(message)));
+	s->cons = s->prod + 1; /* impossible */
+	CHECK(!ring_put(&r, message, sizeof(message)));
+}
+
 int main(void)
 {
 	srandom(1);
@@ -223,6 +290,8 @@ int main(void)
 	test_impossible_counters_are_seen();
 	test_every_counter();
 	test_hostile_header();
+	test_filling_on_demand();
+	test_whole_messages();
 	free(region);
 	return check_failed;
 }
