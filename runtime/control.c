@@ -99,8 +99,8 @@ void *control_thread(void *arg)
 
 	while (!parser.ready)
 		receive(m, &parser);
-	m->ready_ns = machine_now(m);
 	machine_ask(m, VMM_WANTS_RUN);
+	m->ready_ns = machine_now(m);
 	request_set_time(m->config->request);
 	send_bytes(m, m->config->request, m->config->request_size);
 	while (!parser.asked && !parser.finished)
