@@ -6,9 +6,11 @@
  * Theory of operation
  *  1. devtmpfs, descriptors 0 to 2, the control channel: READY goes out.
  *  2. RUN comes in: clock, host name, loopback, the root (root.c).
- *  3. The program's process: its streams are the channel devices themselves, or a
+ *  3. A process that leads the program's session: it tells the host of each stop of the
+ *     program's, and ends with it, so that PID 1 inherits the program and reaps it.
+ *  4. The program's process: its streams are the channel devices themselves, or a
  *     terminal (terminal.c); it gives up what it must not have, and executes the program.
- *  4. Reap, and pass on the host's signals, until the program ends; end what it left, so
+ *  5. Reap, and pass on the host's signals, until the program ends; end what it left, so
  *     that what that has mapped is written; list or commit the overlays' changes
  *     (changes.c); send STATUS, power off.
  *
@@ -196,6 +198,57 @@ _Noreturn static void report_end(int wstatus, const struct rusage *ru)
 	control_finish(&s, "");
 }
 
+/*
+ * The program's parent is not PID 1, for then its process group would be an orphaned one,
+ * which Ctrl-Z does not stop; but it leaves it to PID 1 to reap: until then it can be signalled.
+ */
+_Noreturn static void lead_session(const struct request *req, int tell)
+{
+	siginfo_t info;
+	pid_t program;
+
+	if (setsid() < 0)
+		fail(errno, "session");
+	terminal_lead();
+	program = fork();
+	if (program < 0)
+		fail(errno, "process for the program");
+	if (program == 0)
+		become_program(req);
+	setpgid(program, program); /* it does so too: whoever is first */
+	if (write(tell, &program, sizeof(program)) != sizeof(program))
+		fail(errno, "process id of the program");
+	do {
+		if (waitid(P_PID, program, &info, WEXITED | WSTOPPED | WNOWAIT))
+			_exit(1);
+		if (info.si_code == CLD_STOPPED &&
+		    !waitid(P_PID, program, &info, WSTOPPED | WNOHANG) && info.si_pid)
+			control_say_stopped();
+	} while (info.si_code == CLD_STOPPED);
+	_exit(0);
+}
+
+static pid_t start_program(const struct request *req)
+{
+	pid_t leader, program;
+	int tell[2];
+
+	if (pipe2(tell, O_CLOEXEC))
+		fail(errno, "pipe");
+	leader = fork();
+	if (leader < 0)
+		fail(errno, "process for the session");
+	if (leader == 0)
+		lead_session(req, tell[1]);
+	close(tell[1]);
+	if (read(tell[0], &program, sizeof(program)) != sizeof(program)) {
+		control_forward_failure();
+		fail(ECHILD, "process of the session");
+	}
+	close(tell[0]);
+	return program;
+}
+
 /* The wait status of the program. Until then the host's orders are carried out. */
 static int wait_for_end(pid_t program, int child_signals, struct rusage *ru)
 {
@@ -206,12 +259,9 @@ static int wait_for_end(pid_t program, int child_signals, struct rusage *ru)
 	pid_t pid;
 
 	for (;;) {
-		while ((pid = wait4(-1, &wstatus, WNOHANG | WUNTRACED, ru)) > 0) {
-			if (pid == program && !WIFSTOPPED(wstatus))
-				return wstatus;
+		while ((pid = wait4(-1, &wstatus, WNOHANG, ru)) > 0)
 			if (pid == program)
-				control_say_stopped();
-		}
+				return wstatus;
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			fail(errno, "wait for the program");
 		if (fds[0].revents && read(child_signals, &info, sizeof(info)) < 0)
@@ -235,8 +285,6 @@ int main(void)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
-	if (setsid() < 0)
-		_exit(1);
 	open_channels();
 	payload = control_receive_run(&len);
 	request_parse(&req, payload, len);
@@ -251,12 +299,7 @@ int main(void)
 	if (child_signals < 0)
 		fail(errno, "signals of children");
 	terminal_open(&req);
-	program = fork();
-	if (program < 0)
-		fail(errno, "process for the program");
-	if (program == 0)
-		become_program(&req);
-	setpgid(program, program); /* it does so too: whoever is first */
+	program = start_program(&req);
 	if (req.head.terminal.streams)
 		terminal_start(open_channel("stdin", O_RDONLY), open_channel("stdout", O_WRONLY));
 	wstatus = wait_for_end(program, child_signals, &ru);

@@ -2,8 +2,6 @@
 /*
  * Owns the master of the program's pty, and two threads that move bytes between
  * it and the channels; threads, because a program that is root could end a process.
- * PID 1 leads the session and is the program's parent in another process group: so
- * the program's group is not an orphaned one, and Ctrl-Z stops it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,10 +53,16 @@ void terminal_open(const struct request *req)
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock))
 		fail(errno, "/dev/ptmx");
 	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0 || fchown(slave, req->head.uid, TTY_GROUP) || ioctl(slave, TIOCSCTTY, 0))
+	if (slave < 0 || fchown(slave, req->head.uid, TTY_GROUP))
 		fail(errno, "terminal");
 	set_modes(t);
 	terminal_resize(&t->size);
+}
+
+void terminal_lead(void)
+{
+	if (slave >= 0 && ioctl(slave, TIOCSCTTY, 0))
+		fail(errno, "terminal of the session");
 }
 
 void terminal_enter(const struct request *req)

@@ -5,8 +5,10 @@
 
 #include "request.h"
 
-/* PID 1, in the new root: makes the terminal, its own session's, if the request has one. */
+/* PID 1, in the new root: makes the terminal, if the request has one. */
 void terminal_open(const struct request *req);
+/* The session's leader: it is this session's. */
+void terminal_lead(void);
 /* The program's process, in a process group of its own: gets the terminal's foreground. */
 void terminal_enter(const struct request *req);
 /* PID 1, after the fork: bytes go both ways from now on. The channels become the terminal's. */

@@ -786,6 +786,8 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 			return ENDED_HERE;
 		}
 		if (!attend_terminal(r, fds[2].revents, fds[3].revents)) {
+			terminal_leave(&r->terminal);
+			say("Ctrl-] was typed three times: the program was ended");
 			*code = record_end(RUN_INTERRUPTED, SIGINT);
 			return ENDED_HERE;
 		}

@@ -45,7 +45,7 @@ reason() { # FILE
 
 # Starts vmbox in the background, with its streams in files: $pid. SIGINT is not ignored.
 start() {
-	env --default-signal=INT "${command[@]}" "$@" <"${STDIN:-/dev/null}" >"$T/out" 2>"$T/err" 3>&- &
+	env --default-signal=INT,QUIT "${command[@]}" "$@" <"${STDIN:-/dev/null}" >"$T/out" 2>"$T/err" 3>&- &
 	pid=$!
 }
 

@@ -45,6 +45,7 @@ def start(*args, foreground=True, stderr=None):
     """The job's command is COMMAND and args; its streams are the terminal, but for stderr."""
     global job
     go, gone = os.pipe()
+    started, runs = os.pipe()  # closed by exec
     job = os.fork()
     if job == 0:
         os.setpgid(0, 0)
@@ -65,6 +66,9 @@ def start(*args, foreground=True, stderr=None):
     os.tcsetpgrp(tty, job if foreground else os.getpgrp())
     os.close(gone)
     os.close(go)
+    os.close(runs)
+    os.read(started, 1)
+    os.close(started)
 
 
 def type(text):
