@@ -208,7 +208,7 @@ on_terminal() { # the script is on stdin
 		start()
 		expect(r"vmbox:\S*\$ ")
 		type("sh -c 'echo in; exec cat'\r")
-		expect("\nin\r\n")
+		expect(r"[\r\n]in\r\n")
 		type("\x1a")
 		expect("Stopped .* cat")
 		type("fg\r")

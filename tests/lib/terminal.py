@@ -34,6 +34,8 @@ threading.Thread(target=reader, daemon=True).start()
 
 
 def fail(what):
+    if job:
+        os.killpg(job, signal.SIGKILL)
     sys.exit(f"{what}; the terminal shows: {seen!r}")
 
 
