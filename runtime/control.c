@@ -176,12 +176,11 @@ void *order_thread(void *arg)
 			sem_post(&m->may_go_on);
 			continue;
 		}
-		if (!m->config->record->ready_ns && order.kind == VMM_SIGNAL &&
-		    is_deadly(order.signal.number))
-			machine_end(m, VMM_SIGNALED, &status, "");
 		pthread_mutex_lock(&m->send_lock);
 		if (m->run_sent)
 			pass_on(m, &order);
+		else if (order.kind == VMM_SIGNAL && is_deadly(order.signal.number))
+			machine_end(m, VMM_SIGNALED, &status, "");
 		pthread_mutex_unlock(&m->send_lock);
 	}
 	return NULL;
