@@ -22,7 +22,7 @@ keep() { # FILE
 	mkdir w
 	chmod 755 . script
 	local options=(--ro "$T" --rw w --memory 300M)
-	run --separate-stderr timeout 120 "${command[@]}" "${options[@]}" --report w/r.json --stats ./script <<<hello
+	run --separate-stderr timeout 300 "${command[@]}" "${options[@]}" --report w/r.json --stats ./script <<<hello
 	show
 	[ ! -L w/r.json ] && [ ! -e other ]
 	mv w/r.json r.json
