@@ -260,6 +260,12 @@ static int report(int argc, char **argv)
 	return cli_bad("report", argv[1], "the command is: vmbox report verify FILE");
 }
 
+/* After a verb's options; true: it has been said that it takes no more. */
+static bool has_arguments(const char *verb, int argc, char **argv)
+{
+	return optind != argc && cli_bad(verb, argv[optind], "takes options only");
+}
+
 static int selftest(int argc, char **argv)
 {
 	struct selftest_options o = { .device = "/dev/vmbox", .seed = time(NULL) | 1 };
@@ -289,8 +295,8 @@ static int selftest(int argc, char **argv)
 			return EXIT_VMBOX_FAILED;
 		}
 	}
-	if (optind != argc)
-		return cli_bad("selftest", argv[optind], "takes options only");
+	if (has_arguments("selftest", argc, argv))
+		return EXIT_VMBOX_FAILED;
 	return selftest_run(&o);
 }
 
@@ -319,8 +325,8 @@ static int doctor(int argc, char **argv)
 			return EXIT_VMBOX_FAILED;
 		}
 	}
-	if (optind != argc)
-		return cli_bad("doctor", argv[optind], "takes options only");
+	if (has_arguments("doctor", argc, argv))
+		return EXIT_VMBOX_FAILED;
 	return doctor_run(o.guest_dir, json);
 }
 
@@ -331,8 +337,8 @@ static int version(int argc, char **argv)
 
 	if (err)
 		return err;
-	if (optind != argc)
-		return cli_bad("version", argv[optind], "takes options only");
+	if (has_arguments("version", argc, argv))
+		return EXIT_VMBOX_FAILED;
 	return version_print(o.device, o.guest_dir);
 }
 

@@ -9,6 +9,7 @@
 
 #include "../policy/policy.h"
 #include "record.h"
+#include "text_file.h"
 
 static struct record none;
 struct record *record = &none;
@@ -136,24 +137,12 @@ void record_guest(struct record_file *file, const char *path, const void *bytes,
 	digest_bytes(bytes, n, file->digest);
 }
 
-static void read_line(const char *path, char text[64])
-{
-	FILE *f = fopen(path, "re");
-
-	*text = '\0';
-	if (f && !fgets(text, 64, f))
-		*text = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	if (f)
-		fclose(f);
-}
-
 void record_module(const char *name, const char *key, char text[64])
 {
 	char path[256];
 
 	snprintf(path, sizeof(path), "/sys/module/%.64s/%s", name, key);
-	read_line(path, text);
+	text_read(path, text, 64);
 }
 
 /* "vmbox" of a symbolic link such as /sys/dev/char/10:121 -> ../../devices/virtual/misc/vmbox */

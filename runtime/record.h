@@ -134,7 +134,7 @@ void record_guest(struct record_file *file, const char *path, const void *bytes,
 /* The device's name, and the version of the module of that name. */
 void record_driver(int device);
 
-/* The first line of /sys/module/NAME/KEY; "": there is none. */
+/* What /sys/module/NAME/KEY says; "": there is none. */
 void record_module(const char *name, const char *key, char text[64]);
 
 #endif
