@@ -739,6 +739,17 @@ static void translate_exit(struct vmbox_cpu_state *state, struct vmbox_exit *exi
 	}
 }
 
+/* RCU does not watch between the two, and what it does not watch must not be traced. */
+static noinstr int enter_guest(u64 *gpr, bool resume)
+{
+	int failed;
+
+	guest_state_enter_irqoff();
+	failed = vmbox_vmx_enter(gpr, resume);
+	guest_state_exit_irqoff();
+	return failed;
+}
+
 static void vmx_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
 		    bool flush, const struct vmbox_event *event, bool want_window,
 		    struct vmbox_exit *exit)
@@ -758,10 +769,7 @@ static void vmx_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 	save_host(vcpu, &host);
 	write_cr2(state->cr2);
 
-	guest_state_enter_irqoff();
-	failed = vmbox_vmx_enter(state->gpr, vcpu->is_launched);
-	guest_state_exit_irqoff();
-
+	failed = enter_guest(state->gpr, vcpu->is_launched);
 	state->cr2 = read_cr2();
 	write_cr2(0);
 	restore_host(vcpu, &host);

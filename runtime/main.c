@@ -78,6 +78,7 @@ static int bad_usage(const char *what, const char *value, const char *fix)
 	return EXIT_VMBOX_FAILED;
 }
 
+/* NOLINTBEGIN(clang-analyzer-core.NullDereference): all_options() has those whose pointer is given */
 static int set_cwd(struct run_options *o, const char *value)
 {
 	if (*value != '/')
@@ -202,6 +203,7 @@ static int take_options(int argc, char **argv, enum verb verb, struct policy_arg
 	}
 	return err;
 }
+/* NOLINTEND(clang-analyzer-core.NullDereference) */
 
 static int run_policy(struct run_options *o, const struct policy *policy)
 {
