@@ -523,8 +523,21 @@ static int allocate_all(void)
 	return 0;
 }
 
+/* What svm_run() and svm_entry.S do, where the kernel's macros find these features. */
+static const struct vmbox_measure measures[] = {
+	{ "IBPB between vCPUs", X86_FEATURE_USE_IBPB },
+	{ "clear CPU buffers", X86_FEATURE_CLEAR_CPU_BUF_VM },
+	{ "clear divider", X86_BUG_DIV0 },
+	{ "fill return stack", X86_FEATURE_RSB_VMEXIT },
+	{ "untrain returns", X86_FEATURE_UNRET },
+	{ "IBPB at exit", X86_FEATURE_IBPB_ON_VMEXIT },
+	{ "IBPB before user mode", X86_FEATURE_IBPB_EXIT_TO_USER },
+	{}
+};
+
 static const struct vmbox_arch_ops svm_ops = {
 	.name = "AMD-V",
+	.measures = measures,
 	.fini = svm_fini,
 	.hardware_enable = svm_hardware_enable,
 	.hardware_disable = svm_hardware_disable,

@@ -799,8 +799,22 @@ static void vmx_fini(void)
 	msr_bitmap = NULL;
 }
 
+/* What vmx_run(), vmx_entry.S and mem.c do, where the kernel's macros find these features. */
+static const struct vmbox_measure measures[] = {
+	{ "IBPB between vCPUs", X86_FEATURE_USE_IBPB },
+	{ "clear CPU buffers", X86_FEATURE_CLEAR_CPU_BUF },
+	{ "fill return stack", X86_FEATURE_RSB_VMEXIT },
+	{ "one call at exit", X86_FEATURE_RSB_VMEXIT_LITE },
+	{ "IBRS at exit", X86_FEATURE_KERNEL_IBRS },
+	{ "clear branch history", X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT },
+	{ "IBPB before user mode", X86_FEATURE_IBPB_EXIT_TO_USER },
+	{ "small executable pages", X86_BUG_ITLB_MULTIHIT },
+	{}
+};
+
 static const struct vmbox_arch_ops vmx_ops = {
 	.name = "VT-x",
+	.measures = measures,
 	.kvm_has_crash_slot = true,
 	.fini = vmx_fini,
 	.hardware_enable = vmx_hardware_enable,

@@ -37,6 +37,7 @@
 #define SHOWN_LINES    12
 #define DRIVER_SYSFS   "/sys/module/vmbox/"
 #define AUDIT	       DRIVER_SYSFS "parameters/audit"
+#define MITIGATIONS    DRIVER_SYSFS "parameters/mitigations"
 #define BUGS	       "/sys/devices/system/cpu/vulnerabilities"
 
 enum {
@@ -220,12 +221,14 @@ static void print_bugs(void)
 
 static void print_machine(const struct selftest *t)
 {
-	char version[64], srcversion[64], smt[8], taint[16];
+	char version[64], srcversion[64], smt[8], allow_smt[8], taint[16], mitigations[512];
 	struct utsname u;
 
 	read_text(DRIVER_SYSFS "version", version, sizeof(version));
 	read_text(DRIVER_SYSFS "srcversion", srcversion, sizeof(srcversion));
 	read_text("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
+	read_text(DRIVER_SYSFS "parameters/allow_smt", allow_smt, sizeof(allow_smt));
+	read_text(MITIGATIONS, mitigations, sizeof(mitigations));
 	read_text("/proc/sys/kernel/tainted", taint, sizeof(taint));
 	uname(&u);
 	print_cpu();
@@ -234,8 +237,13 @@ static void print_machine(const struct selftest *t)
 		fact("driver", "vmbox.ko %s, srcversion %s", version, srcversion);
 	else
 		fact("driver", "unknown: there is no " DRIVER_SYSFS);
-	fact("SMT", "%s", !strcmp(smt, "1") ? "on" : !strcmp(smt, "0") ? "off" : "unknown");
+	fact("SMT", "%s; vmbox's allow_smt is %s",
+	     !strcmp(smt, "1")	 ? "on"
+	     : !strcmp(smt, "0") ? "off"
+				 : "unknown",
+	     *allow_smt ? allow_smt : "unknown");
 	print_bugs();
+	fact("mitigations", "%s", *mitigations ? mitigations : "unknown: there is no " MITIGATIONS);
 	fact("audit", "%s", access(AUDIT, W_OK) ? "skipped: needs root" : "on");
 	fact("seed", "%u%s", t->options->seed, t->options->thorough ? ", --thorough" : "");
 }
