@@ -25,6 +25,10 @@ static bool is_contributory(u8 vector)
 
 /**
  * vmbox_inject_exception - queue an exception for the next entry
+ * @vcpu: locked
+ * @vector: its number, 0 to 31
+ * @has_error: the CPU pushes @error with it
+ * @error: the error code
  *
  * If one is being delivered already the two combine to a double fault or, in
  * the end, to a shutdown. AMD APM vol 2 §8.2.9.
@@ -65,6 +69,9 @@ static enum vmbox_next inject_ud(struct vmbox_vcpu *vcpu)
 
 /**
  * vmbox_internal_error - the VM cannot go on
+ * @vcpu: locked
+ * @what: for the log
+ * @detail: for the log and the caller
  *
  * Marks it dead, says once in the log what happened and makes the exit.
  */

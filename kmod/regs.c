@@ -255,6 +255,8 @@ static bool bases_are_canonical(const struct kvm_sregs *s)
 
 /**
  * vmbox_set_sregs - KVM_SET_SREGS
+ * @vcpu: locked
+ * @s: the caller's copy
  *
  * Protected mode, with or without paging; no local APIC (apic_base 0), no
  * pending interrupt_bitmap. With PAE paging the PDPTEs are loaded, from memory
