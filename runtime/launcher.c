@@ -582,6 +582,13 @@ static uint64_t exits_limit(const struct run *r)
 	return limit == POLICY_UNSET ? POLICY_EXITS_MAX : limit;
 }
 
+/* How many there were. False: the driver does not say. */
+static bool count_exits(const struct run *r, uint64_t *exits)
+{
+	return r->counters >= 0 && counters_read(r->counters, &record->counters) &&
+	       counters_exits(&record->counters, exits);
+}
+
 /*
  * Has the guest had more exits since the last look than it may have in the processor time that
  * it took? The driver counts them, so that also those are seen that no process of ours is told
@@ -592,8 +599,7 @@ static bool is_exit_storm(struct run *r)
 	uint64_t cpu = clock_ns(r->vmm_clock), wall = now_ns(), exits, took;
 	bool storm;
 
-	if (r->counters < 0 || !counters_read(r->counters, &record->counters) ||
-	    !counters_exits(&record->counters, &exits))
+	if (!count_exits(r, &exits))
 		return false;
 	took = cpu - r->window.cpu_ns;
 	if (took > wall - r->window.wall_ns)
@@ -832,9 +838,11 @@ static bool may_commit(const struct run *r, const struct vmm_result *res)
 static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *code)
 {
 	enum outcome outcome = wait_for_result(r, res, code);
+	uint64_t exits;
 
 	if (outcome == HAVE_RESULT && res->reason == VMM_STARTED) {
-		if (r->counters < 0 && r->options->policy->limit[POLICY_EXITS] != POLICY_UNSET) {
+		if (r->options->policy->limit[POLICY_EXITS] != POLICY_UNSET &&
+		    !count_exits(r, &exits)) {
 			say("--exits: cannot be enforced, since %s counts no exits: take it away, "
 			    "or use another device",
 			    r->options->device);

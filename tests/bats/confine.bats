@@ -131,7 +131,7 @@ has_empty_root() { # pid
 	begin
 	exec {stray}<&-
 	descriptors "$launcher"
-	[ "$(descriptors "$launcher" | wc -l)" -eq 3 ] # stderr, the signals, the result
+	[ "$(descriptors "$launcher" | wc -l)" -eq 4 ] # stderr, the signals, the result, the counters
 	descriptors "$vmm"
 	[ "$(descriptors "$vmm" | grep -vcE '^[012] ')" -eq 6 ] # VM, vCPU, timer, the server's two sessions, result
 	descriptors "$server"
@@ -139,7 +139,7 @@ has_empty_root() { # pid
 	[ -z "$(descriptors "$server" | grep -E 'README|vmbox$|pipe:|anon_inode' | grep -v '^2 ')" ]
 	end
 	begin --overlay . --on-exit commit # the gate is one more, of two of them
-	[ "$(descriptors "$launcher" | wc -l)" -eq 4 ]
+	[ "$(descriptors "$launcher" | wc -l)" -eq 5 ]
 	[ "$(descriptors "$vmm" | grep -vcE '^[012] ')" -eq 6 ]
 	[ "$(descriptors "$server" | grep -c ' pipe:')" -eq 1 ]
 	end
