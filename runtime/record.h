@@ -34,7 +34,7 @@
 	X(STDOUT, "stdout", 123)                                                              \
 	X(EXITS, "exits", 121)                                                                \
 	X(FILE_SIZE, "file_size", RUN_SIGNAL)	  /* SIGXFSZ */                               \
-	X(INTERRUPTED, "interrupted", RUN_SIGNAL) /* vmbox got this signal */                 \
+	X(INTERRUPTED, "interrupted", RUN_SIGNAL) /* vmbox got this signal, and ended it */   \
 	X(KILLED, "killed", RUN_NONE) /* vmbox, by SIGKILL or a fault: it has no status */    \
 	X(NOT_EXECUTABLE, "not_executable", 126)                                              \
 	X(NOT_FOUND, "not_found", 127)                                                        \

@@ -4,12 +4,13 @@
 # stderr has nothing of it where that is no terminal.
 load helpers
 
-# Runs vmbox with a terminal of 80 columns as its streams: it shows $T/seen, $T/keys is typed.
+# Runs vmbox with a terminal of 80 columns as its streams: it shows $T/seen, $T/keys is typed. The
+# quoting is Bash's, so that the shell has to be.
 start_in_terminal() {
 	local line
 	printf -v line '%q ' "${command[@]}" "$@"
 	mkfifo "$T/keys"
-	script -qefc "stty cols 80; exec $line" "$T/seen" <>"$T/keys" >"$T/out" 3>&- &
+	SHELL=/bin/bash script -qefc "stty cols 80; exec $line" "$T/seen" <>"$T/keys" >"$T/out" 3>&- &
 	pid=$!
 }
 

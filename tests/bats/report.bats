@@ -150,12 +150,21 @@ all_processes() {
 }
 
 @test "report: a signal to vmbox, also the one that it cannot see" {
-	start --report "$T/r.json" /bin/sleep 100
-	eventually all_processes
-	kill -TERM "$pid"
+	start --report "$T/r.json" /bin/sh -c 'echo ready; exec sleep 100'
+	eventually grep -q ready out
+	kill -TERM "$pid" # the program has it, and ends
 	finish
 	[ "$status" -eq 143 ]
-	[ "$(reason r.json)" = "interrupted 143" ]
+	[ "$(reason r.json)" = "signaled 143" ]
+	keep r.json
+	start --report "$T/r.json" /bin/sh -c 'trap "" INT; echo ready; while :; do sleep 0.1; done'
+	eventually grep -q ready out
+	kill -INT "$pid" # the program ignores it
+	sleep 0.5
+	kill -INT "$pid"
+	finish
+	[ "$status" -eq 130 ]
+	[ "$(reason r.json)" = "interrupted 130" ]
 	keep r.json
 	start --report "$T/r.json" /bin/sleep 100
 	eventually all_processes

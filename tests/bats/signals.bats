@@ -61,7 +61,9 @@ ends_by() { # signal number
 }
 
 @test "signals: SIGTSTP stops the program, the guest and vmbox; SIGCONT goes on" {
+	set -m # a process group of its own: an orphaned one does not stop
 	start /bin/sh -c 'echo ready; while :; do sleep 0.1; echo tick; done'
+	set +m
 	eventually grep -q tick out
 	kill -TSTP "$pid"
 	eventually grep -q '^State:.T' "/proc/$pid/status"

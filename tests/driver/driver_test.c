@@ -1591,15 +1591,32 @@ static void test_kill_during_run(void)
 	}
 }
 
+/* Does /proc/cpuinfo have the @word? */
+static bool cpu_has(const char *word)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char line[8192];
+	bool has = false;
+
+	while (f && !has && fgets(line, sizeof(line), f))
+		has = strstr(line, word);
+	if (f)
+		fclose(f);
+	return has;
+}
+
 /*
  * Random code, random page tables, random state, in ring 0: the host survives
- * and each run ends in an exit of the documented kinds.
+ * and each run ends in an exit of the documented kinds. Without unrestricted guests, VT-x
+ * has states that a guest gets into and an entry refuses: in Bochs, an SS and a CS
+ * whose RPL differ (Intel SDM vol 3 §27.3.1.2). That VM ends, alone.
  */
 static void test_random_guests(void)
 {
 	const char *given = getenv("VMBOX_SEED");
 	unsigned int seed = given ? (unsigned int)atoi(given) : (unsigned int)time(NULL);
 	time_t end = time(NULL) + 8;
+	bool may_refuse = cpu_has(" vmx") && !cpu_has("unrestricted_guest");
 	unsigned long runs = 0;
 
 	printf("seed %u\n", seed);
@@ -1629,7 +1646,8 @@ static void test_random_guests(void)
 			alarm_in(30);
 			r = run_until_alarm(&vm);
 			if (r == KVM_EXIT_SHUTDOWN || r == KVM_EXIT_INTERNAL_ERROR ||
-			    r == KVM_EXIT_MMIO || r == -EINTR)
+			    r == KVM_EXIT_MMIO || r == -EINTR ||
+			    (r == KVM_EXIT_FAIL_ENTRY && may_refuse))
 				break;
 			if (r != KVM_EXIT_IO && r != KVM_EXIT_HLT)
 				FAIL("exit %d (seed %u, run %lu)", r, seed, runs);
