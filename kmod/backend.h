@@ -88,8 +88,15 @@ struct vmbox_exit {
 
 struct vmbox_arch_vcpu; /* the back end's own */
 
+/* Against what a CPU does in speculation: done where the host's kernel has set the feature. */
+struct vmbox_measure {
+	const char *name; /* NULL: the end of the table */
+	unsigned int feature;
+};
+
 struct vmbox_arch_ops {
 	const char *name;
+	const struct vmbox_measure *measures;
 	bool kvm_has_crash_slot; /* where stock KVM is loaded, only it hears of a crash */
 	void (*fini)(void);
 

@@ -25,6 +25,10 @@ static bool is_contributory(u8 vector)
 
 /**
  * vmbox_inject_exception - queue an exception for the next entry
+ * @vcpu: locked
+ * @vector: its number, 0 to 31
+ * @has_error: the CPU pushes @error with it
+ * @error: the error code
  *
  * If one is being delivered already the two combine to a double fault or, in
  * the end, to a shutdown. AMD APM vol 2 §8.2.9.
@@ -65,6 +69,9 @@ static enum vmbox_next inject_ud(struct vmbox_vcpu *vcpu)
 
 /**
  * vmbox_internal_error - the VM cannot go on
+ * @vcpu: locked
+ * @what: for the log
+ * @detail: for the log and the caller
  *
  * Marks it dead, says once in the log what happened and makes the exit.
  */
@@ -114,10 +121,8 @@ static enum vmbox_next translation_failed(struct vmbox_vcpu *vcpu, enum mmu_stat
 		/* A signal can cut a fault of the host's own short: the caller comes back. */
 		if (signal_pending(current))
 			return NEXT_SIGNAL;
-		if (walk->error == -ENOMEM)
-			return vmbox_internal_error(vcpu, "no memory for shadow pages", 0);
-		return vmbox_internal_error(vcpu, "host memory of the guest is gone",
-					    walk->gpa.val);
+		vcpu->error = walk->error;
+		return NEXT_ERROR;
 	}
 }
 
@@ -138,7 +143,8 @@ static enum vmbox_next handle_page_fault(struct vmbox_vcpu *vcpu, const struct v
 
 /*
  * Copies the instruction at RIP, as many bytes of it as are mapped. Returns
- * their number, or 0 with @next set.
+ * their number, or 0 with @next set. It is set for a part, too, after which the
+ * host had an error: bytes may be missing.
  */
 static size_t fetch(struct vmbox_vcpu *vcpu, u8 bytes[VMBOX_INSN_MAX], enum vmbox_next *next)
 {
@@ -156,10 +162,13 @@ static size_t fetch(struct vmbox_vcpu *vcpu, u8 bytes[VMBOX_INSN_MAX], enum vmbo
 		enum mmu_status status;
 
 		status = vmbox_mmu_walk(&vcpu->vm->mem.mmu, &regs, gva, access, &walk);
-		if (status == MMU_OK && vmbox_mem_read(&vcpu->vm->mem, walk.gpa, bytes + n, part))
-			status = MMU_ERROR;
+		if (status == MMU_OK) {
+			walk.error = vmbox_mem_read(&vcpu->vm->mem, walk.gpa, bytes + n, part);
+			if (walk.error)
+				status = walk.error == -ENOENT ? MMU_EXIT : MMU_ERROR;
+		}
 		if (status != MMU_OK) {
-			if (!n)
+			if (!n || status == MMU_ERROR)
 				*next = translation_failed(vcpu, status, &walk, gva.val, access);
 			break;
 		}
@@ -319,9 +328,12 @@ static bool fetch_insn(struct vmbox_vcpu *vcpu, struct insn *insn, enum vmbox_ne
 
 	if (!n)
 		return false;
-	if (!vmbox_decode(bytes, n, s->cs_long, insn))
+	if (!vmbox_decode(bytes, n, s->cs_long, insn)) {
+		*next = NEXT_ENTER;
 		return true;
-	*next = inject_ud(vcpu);
+	}
+	if (*next == NEXT_ENTER)
+		*next = inject_ud(vcpu);
 	return false;
 }
 
@@ -394,6 +406,8 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 	}
 	if (result == REG_FAULT)
 		return inject_gp(vcpu);
+	if (result == REG_ERROR)
+		return NEXT_ERROR;
 	if (result == REG_UNSUPPORTED)
 		return vmbox_internal_error(vcpu, "the guest goes to real mode", s->cr0);
 	skip(vcpu, s->rip + insn.len);

@@ -12,6 +12,7 @@
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/reboot.h>
+#include <linux/sched/smt.h>
 #include <linux/syscore_ops.h>
 #include <asm/reboot.h>
 
@@ -24,6 +25,48 @@ static DEFINE_MUTEX(count_lock);
 static unsigned int nr_vms; /* [count_lock] */
 static int cpuhp_state;	    /* [count_lock] */
 static bool ending;	    /* the machine restarts: no VM is made any more */
+
+/* ---- what CPUs do in speculation ---- */
+
+static bool allow_smt;
+module_param(allow_smt, bool, 0644);
+MODULE_PARM_DESC(allow_smt, "make VMs also where a guest can read what the core's other thread "
+			    "has in its buffers");
+
+static int get_mitigations(char *text, const struct kernel_param *kp)
+{
+	const struct vmbox_arch_ops *ops = READ_ONCE(vmbox_ops);
+	const struct vmbox_measure *m;
+	int n = 0;
+
+	if (!ops) /* the file is there before the module's init has run */
+		return -ENODEV;
+	for (m = ops->measures; m->name; m++)
+		if (boot_cpu_has(m->feature))
+			n += sysfs_emit_at(text, n, "%s%s", n ? ", " : "", m->name);
+	return n + sysfs_emit_at(text, n, n ? "\n" : "none\n");
+}
+
+static const struct kernel_param_ops mitigations_ops = { .get = get_mitigations };
+module_param_cb(mitigations, &mitigations_ops, NULL, 0444);
+MODULE_PARM_DESC(mitigations,
+		 "what is done at entries and exits on this CPU, as the host's kernel chose");
+
+/*
+ * MDS and TAA: a guest sees what the core's other thread has in the buffers, and nothing that is
+ * done at an entry helps. Core scheduling does: nobody else's process runs there meanwhile.
+ */
+static bool sibling_leaks(void)
+{
+	if (allow_smt || !sched_smt_active() || cpu_mitigations_off())
+		return false;
+#ifdef CONFIG_SCHED_CORE
+	if (current->core_cookie)
+		return false;
+#endif
+	return (boot_cpu_has_bug(X86_BUG_MDS) && !boot_cpu_has_bug(X86_BUG_MSBDS_ONLY)) ||
+	       (boot_cpu_has_bug(X86_BUG_TAA) && boot_cpu_has(X86_FEATURE_RTM));
+}
 
 /* ---- one CPU ---- */
 
@@ -63,12 +106,18 @@ static void take_down_here(void *unused)
  * vmbox_hardware_get - one more VM
  *
  * -ENOSPC: there are too many. -EBUSY: another hypervisor has a CPU. -ESHUTDOWN: the
- * machine restarts.
+ * machine restarts. -EPERM: the CPU leaks between the threads of a core.
  */
 int vmbox_hardware_get(void)
 {
 	int err = 0;
 
+	if (sibling_leaks()) {
+		pr_warn_ratelimited("SMT is on, and this CPU leaks between the threads of a core: "
+				    "turn it off (echo off >/sys/devices/system/cpu/smt/control), "
+				    "use core scheduling, or load vmbox with allow_smt=1\n");
+		return -EPERM;
+	}
 	mutex_lock(&count_lock);
 	if (ending) {
 		err = -ESHUTDOWN;

@@ -524,12 +524,12 @@ bool mmu_env_page_is_current(struct mmu_env *env, u64 hva, u64 hpa, bool writabl
 	return same;
 }
 
-void mmu_env_lock(struct mmu_env *env)
+void mmu_env_lock(struct mmu_env *env) __acquires(env)
 {
 	spin_lock(&env->lock);
 }
 
-void mmu_env_unlock(struct mmu_env *env)
+void mmu_env_unlock(struct mmu_env *env) __releases(env)
 {
 	spin_unlock(&env->lock);
 }

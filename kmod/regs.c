@@ -79,8 +79,12 @@ static enum reg_result load_pdptes(struct vmbox_vcpu *vcpu, u64 cr3)
 	u64 pdpte[4];
 	int i;
 
-	if (vmbox_mem_read(&vcpu->vm->mem, (mmu_gpa_t){ cr3 & 0xffffffe0 }, pdpte, sizeof(pdpte)))
+	vcpu->error = vmbox_mem_read(&vcpu->vm->mem, (mmu_gpa_t){ cr3 & 0xffffffe0 }, pdpte,
+				     sizeof(pdpte));
+	if (vcpu->error == -ENOENT)
 		return REG_FAULT; /* nothing is there: as if all bits were set */
+	if (vcpu->error)
+		return REG_ERROR;
 	for (i = 0; i < 4; i++)
 		if (vmbox_mmu_pdpte_is_reserved(pdpte[i]))
 			return REG_FAULT;
@@ -95,8 +99,13 @@ static enum reg_result set_paging(struct vmbox_vcpu *vcpu, u64 cr0, u64 cr3, u64
 	const struct mmu_regs new = { .cr0 = cr0, .cr4 = cr4, .efer = efer };
 	struct vmbox_cpu_state *s = &vcpu->state;
 
-	if (load && vmbox_mmu_mode(&new) == MMU_PAE && load_pdptes(vcpu, cr3) != REG_OK)
-		return REG_FAULT;
+	enum reg_result result;
+
+	if (load && vmbox_mmu_mode(&new) == MMU_PAE) {
+		result = load_pdptes(vcpu, cr3);
+		if (result != REG_OK)
+			return result;
+	}
 	s->cr0 = cr0;
 	s->cr3 = cr3;
 	s->cr4 = cr4;
@@ -255,12 +264,15 @@ static bool bases_are_canonical(const struct kvm_sregs *s)
 
 /**
  * vmbox_set_sregs - KVM_SET_SREGS
+ * @vcpu: locked
+ * @s: the caller's copy
  *
  * Protected mode, with or without paging; no local APIC (apic_base 0), no
  * pending interrupt_bitmap. With PAE paging the PDPTEs are loaded, from memory
  * that must be there. All translations are forgotten, as the caller may have
- * written page tables. -EINVAL changes nothing; -EIO: the CPU is going offline, or
- * could not be turned on after a sleep.
+ * written page tables. -EINVAL and -EFAULT, for PDPTEs that the process has no memory
+ * for, change nothing; -EIO: the CPU is going offline, or could not be turned on after
+ * a sleep.
  */
 int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *s)
 {
@@ -278,7 +290,7 @@ int vmbox_set_sregs(struct vmbox_vcpu *vcpu, const struct kvm_sregs *s)
 	result = set_paging(vcpu, s->cr0 | X86_CR0_ET, s->cr3, s->cr4, s->efer, true);
 	up_read(&mem->slots_sem);
 	if (result != REG_OK)
-		return -EINVAL;
+		return result == REG_ERROR ? vcpu->error : -EINVAL;
 	mmu_env_lock(mem);
 	vmbox_mmu_zap_all(&mem->mmu);
 	mmu_env_unlock(mem);

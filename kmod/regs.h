@@ -31,6 +31,7 @@ enum reg_result {
 	REG_OK,
 	REG_FAULT,	 /* the guest gets #GP */
 	REG_UNSUPPORTED, /* real mode: the driver does not have it */
+	REG_ERROR,	 /* the vCPU's error, of the host */
 };
 
 u64 vmbox_cpu_features_cr4(void);

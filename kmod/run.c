@@ -73,9 +73,8 @@ static enum vmbox_next load_root(struct vmbox_vcpu *vcpu)
 {
 	struct mmu_regs regs = vmbox_mmu_regs(vcpu);
 
-	if (vmbox_mmu_load(&vcpu->vm->mem.mmu, &regs))
-		return vmbox_internal_error(vcpu, "no memory for shadow pages", 0);
-	return NEXT_ENTER;
+	vcpu->error = vmbox_mmu_load(&vcpu->vm->mem.mmu, &regs);
+	return vcpu->error ? NEXT_ERROR : NEXT_ENTER;
 }
 
 /* One stay in guest mode. NEXT_SIGNAL: the thread has something else to do first. */
@@ -89,7 +88,7 @@ static enum vmbox_next enter(struct vmbox_vcpu *vcpu, struct vmbox_exit *exit)
 
 	cond_resched();
 	if (!READ_ONCE(mmu->root) && load_root(vcpu) != NEXT_ENTER)
-		return NEXT_USER;
+		return NEXT_ERROR;
 	preempt_disable(); /* from here on this CPU */
 	if (vm->ops->detach)
 		vm->ops->detach(vcpu->arch);
@@ -191,7 +190,9 @@ static enum vmbox_next loop(struct vmbox_vcpu *vcpu)
  * @vcpu: locked, in its VM's process
  *
  * 0: kvm_run has the exit. -EINTR: a signal, or immediate_exit. -EIO: the VM
- * broke before. -EINVAL: no SET_SREGS yet, so no mode that can run.
+ * broke before. -EINVAL: no SET_SREGS yet, so no mode that can run. -ENOMEM: the
+ * host has no memory to give; -EFAULT: the guest's is gone from the process;
+ * -EAGAIN: its tables change all the time. Once that has ended the guest goes on.
  */
 long vmbox_vcpu_run(struct vmbox_vcpu *vcpu)
 {
@@ -216,5 +217,7 @@ long vmbox_vcpu_run(struct vmbox_vcpu *vcpu)
 	run->flags = 0;
 	run->cr8 = vcpu->state.cr8;
 	run->apic_base = 0;
+	if (next == NEXT_ERROR)
+		return vcpu->error;
 	return next == NEXT_SIGNAL ? -EINTR : 0;
 }

@@ -9,6 +9,7 @@ enum vmbox_next {
 	NEXT_ENTER,  /* back into the guest */
 	NEXT_USER,   /* kvm_run says why */
 	NEXT_SIGNAL, /* -EINTR */
+	NEXT_ERROR,  /* the vCPU's error; nothing has happened to the guest, it can go on */
 };
 
 long vmbox_vcpu_run(struct vmbox_vcpu *vcpu);

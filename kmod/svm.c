@@ -439,6 +439,14 @@ static void translate_exit(const struct vmcb_control_area *c, struct vmbox_exit 
 			exit->kind = exit_kinds[i].kind;
 }
 
+/* RCU does not watch between the two, and what it does not watch must not be traced. */
+static noinstr void enter_guest(u64 *gpr, u64 vmcb_pa, u64 host_pa)
+{
+	guest_state_enter_irqoff();
+	vmbox_svm_enter(gpr, vmcb_pa, host_pa);
+	guest_state_exit_irqoff();
+}
+
 static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
 		    bool flush, const struct vmbox_event *event, bool want_window,
 		    struct vmbox_exit *exit)
@@ -462,9 +470,7 @@ static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 	load_vmcb(vmcb, state, root_hpa, flush, event, want_window);
 	amd_clear_divider(); /* Zen 1's keeps the last quotient */
 
-	guest_state_enter_irqoff();
-	vmbox_svm_enter(state->gpr, vcpu->vmcb_pa, page_to_phys(cpu->host));
-	guest_state_exit_irqoff();
+	enter_guest(state->gpr, vcpu->vmcb_pa, page_to_phys(cpu->host));
 
 	write_cr2(0);
 	save_vmcb(vmcb, state);
@@ -517,8 +523,21 @@ static int allocate_all(void)
 	return 0;
 }
 
+/* What svm_run() and svm_entry.S do, where the kernel's macros find these features. */
+static const struct vmbox_measure measures[] = {
+	{ "IBPB between vCPUs", X86_FEATURE_USE_IBPB },
+	{ "clear CPU buffers", X86_FEATURE_CLEAR_CPU_BUF_VM },
+	{ "clear divider", X86_BUG_DIV0 },
+	{ "fill return stack", X86_FEATURE_RSB_VMEXIT },
+	{ "untrain returns", X86_FEATURE_UNRET },
+	{ "IBPB at exit", X86_FEATURE_IBPB_ON_VMEXIT },
+	{ "IBPB before user mode", X86_FEATURE_IBPB_EXIT_TO_USER },
+	{}
+};
+
 static const struct vmbox_arch_ops svm_ops = {
 	.name = "AMD-V",
+	.measures = measures,
 	.fini = svm_fini,
 	.hardware_enable = svm_hardware_enable,
 	.hardware_disable = svm_hardware_disable,

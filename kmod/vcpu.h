@@ -30,6 +30,7 @@ struct vmbox_vcpu {
 	struct vmbox_event interrupt; /* [c] to be injected when the guest can take it */
 	u8 pending_in;		      /* [c] bytes of an IN that the caller answers; 0: none */
 	u32 nr_exits;		      /* [c] for the audit */
+	int error;		      /* [c] NEXT_ERROR: -errno */
 	bool want_window;	      /* [c] this RUN's copy of request_interrupt_window */
 	bool shutdown;		      /* [c] a fault while a double fault was delivered */
 	bool mode_set;		      /* [c] SET_SREGS gave the vCPU a mode that can run */

@@ -739,6 +739,17 @@ static void translate_exit(struct vmbox_cpu_state *state, struct vmbox_exit *exi
 	}
 }
 
+/* RCU does not watch between the two, and what it does not watch must not be traced. */
+static noinstr int enter_guest(u64 *gpr, bool resume)
+{
+	int failed;
+
+	guest_state_enter_irqoff();
+	failed = vmbox_vmx_enter(gpr, resume);
+	guest_state_exit_irqoff();
+	return failed;
+}
+
 static void vmx_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state, u64 root_hpa,
 		    bool flush, const struct vmbox_event *event, bool want_window,
 		    struct vmbox_exit *exit)
@@ -758,10 +769,7 @@ static void vmx_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 	save_host(vcpu, &host);
 	write_cr2(state->cr2);
 
-	guest_state_enter_irqoff();
-	failed = vmbox_vmx_enter(state->gpr, vcpu->is_launched);
-	guest_state_exit_irqoff();
-
+	failed = enter_guest(state->gpr, vcpu->is_launched);
 	state->cr2 = read_cr2();
 	write_cr2(0);
 	restore_host(vcpu, &host);
@@ -791,8 +799,22 @@ static void vmx_fini(void)
 	msr_bitmap = NULL;
 }
 
+/* What vmx_run(), vmx_entry.S and mem.c do, where the kernel's macros find these features. */
+static const struct vmbox_measure measures[] = {
+	{ "IBPB between vCPUs", X86_FEATURE_USE_IBPB },
+	{ "clear CPU buffers", X86_FEATURE_CLEAR_CPU_BUF },
+	{ "fill return stack", X86_FEATURE_RSB_VMEXIT },
+	{ "one call at exit", X86_FEATURE_RSB_VMEXIT_LITE },
+	{ "IBRS at exit", X86_FEATURE_KERNEL_IBRS },
+	{ "clear branch history", X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT },
+	{ "IBPB before user mode", X86_FEATURE_IBPB_EXIT_TO_USER },
+	{ "small executable pages", X86_BUG_ITLB_MULTIHIT },
+	{}
+};
+
 static const struct vmbox_arch_ops vmx_ops = {
 	.name = "VT-x",
+	.measures = measures,
 	.kvm_has_crash_slot = true,
 	.fini = vmx_fini,
 	.hardware_enable = vmx_hardware_enable,

@@ -52,6 +52,8 @@ static _Noreturn void child_exec(const struct lab_run *run, char *strings, int f
 	const char *cwd = strings;
 	sigset_t none;
 
+	if (!argv || !env || !run->argc)
+		_exit(126);
 	for (uint32_t i = 0; i < run->argc; i++)
 		argv[i] = strings += strlen(strings) + 1;
 	for (uint32_t i = 0; i < run->envc; i++)
@@ -81,6 +83,8 @@ static void command_start(struct lab_pump *p, const char *payload, uint32_t len)
 
 	memcpy(&run, payload, sizeof(run));
 	strings = malloc(len);
+	if (!strings)
+		abort();
 	memcpy(strings, payload + sizeof(run), len - sizeof(run));
 	drop_caches();
 	if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))

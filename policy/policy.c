@@ -293,6 +293,7 @@ int policy_validate(struct policy *p, struct policy_error *error)
 	p->nr_places = 0;
 	for (i = 0; i < p->nr_rules; i++)
 		order[i] = &p->rules[i];
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): they are pointers */
 	qsort(order, p->nr_rules, sizeof(order[0]), by_turn);
 	for (i = 0; i < p->nr_rules; i++)
 		if (place_rule(p, order[i], error))

@@ -222,6 +222,7 @@ static int finish(struct scribe *s, int status)
 	struct uses u = { 0 };
 
 	if (!text || pread(s->uses, text, SCRIBE_MEMORY, 0) < 0 || take_uses(text, &u))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the process ends, and its memory */
 		return learn_failed("what the file server wrote", strerror(errno));
 	if (!u.end && (status == EXIT_VMBOX_FAILED || status == EXIT_CANNOT_EXECUTE ||
 		       status == EXIT_NOT_FOUND))

@@ -37,7 +37,10 @@
 #define LIMIT	       120  /* seconds for a test, */
 #define LIMIT_THOROUGH 1200 /* or for a thorough one */
 #define SHOWN_LINES    12
-#define AUDIT	       "/sys/module/vmbox/parameters/audit"
+#define PARAMETERS     "/sys/module/vmbox/parameters/"
+#define AUDIT	       PARAMETERS "audit"
+#define ALLOW_SMT      PARAMETERS "allow_smt"
+#define MITIGATIONS    PARAMETERS "mitigations"
 #define BUGS	       "/sys/devices/system/cpu/vulnerabilities"
 
 enum {
@@ -193,18 +196,25 @@ static void print_bugs(void)
 
 static void print_machine(const struct selftest *t)
 {
-	char driver[DRIVER_TEXT_MAX], smt[8], taint[16];
+	char driver[DRIVER_TEXT_MAX], smt[8], allow_smt[8], taint[16], mitigations[512];
 	struct utsname u;
 
 	version_driver(driver);
 	text_read("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
+	text_read(ALLOW_SMT, allow_smt, sizeof(allow_smt));
+	text_read(MITIGATIONS, mitigations, sizeof(mitigations));
 	text_read("/proc/sys/kernel/tainted", taint, sizeof(taint));
 	uname(&u);
 	print_cpu();
 	fact("kernel", "%s, %s, tainted %s", u.release, u.version, taint);
 	fact("driver", "%s", driver);
-	fact("SMT", "%s", !strcmp(smt, "1") ? "on" : !strcmp(smt, "0") ? "off" : "unknown");
+	fact("SMT", "%s; vmbox's allow_smt is %s",
+	     !strcmp(smt, "1")	 ? "on"
+	     : !strcmp(smt, "0") ? "off"
+				 : "unknown",
+	     *allow_smt ? allow_smt : "unknown");
 	print_bugs();
+	fact("mitigations", "%s", *mitigations ? mitigations : "unknown: there is no " MITIGATIONS);
 	fact("audit", "%s", access(AUDIT, W_OK) ? "skipped: needs root" : "on");
 	fact("seed", "%u%s", t->options->seed, t->options->thorough ? ", --thorough" : "");
 }

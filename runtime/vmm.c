@@ -333,6 +333,11 @@ _Noreturn void vmm_main(const struct vmm_config *config)
 	m->vm = TEMP_FAILURE_RETRY(ioctl(config->device, KVM_CREATE_VM, 0));
 	if (m->vm < 0 && errno == EBUSY)
 		machine_end(m, VMM_DEVICE_BUSY, NULL, "");
+	if (m->vm < 0 && errno == EPERM)
+		setup_failed(m,
+			     "this CPU leaks between the threads of a core: turn SMT off, or load "
+			     "vmbox with allow_smt=1",
+			     errno);
 	if (m->vm < 0)
 		setup_failed(m, "KVM_CREATE_VM", errno);
 	m->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);

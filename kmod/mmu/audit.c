@@ -317,6 +317,7 @@ static const char *check_root(struct audit *a)
 
 /**
  * vmbox_mmu_audit - check all invariants
+ * @mmu: its lock held
  * @regs: the guest's paging registers
  * @detail: set where one is violated: the gfn, entry or count that is wrong
  *

@@ -51,8 +51,8 @@ bool mmu_env_page_stale(struct mmu_env *env, const struct mmu_page *page);
 /* For the audit, under the lock: may @hpa be mapped for @hva, with or without write access? */
 bool mmu_env_page_is_current(struct mmu_env *env, u64 hva, u64 hpa, bool writable);
 
-void mmu_env_lock(struct mmu_env *env);
-void mmu_env_unlock(struct mmu_env *env);
+void mmu_env_lock(struct mmu_env *env) __acquires(env);
+void mmu_env_unlock(struct mmu_env *env) __releases(env);
 
 /* Returns when no CPU uses what was dropped before. Without the lock. */
 void mmu_env_kick(struct mmu_env *env);

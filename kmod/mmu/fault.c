@@ -70,6 +70,8 @@ static void sync_pdptes(struct vmbox_mmu *mmu, struct mmu_sp *root, const struct
 
 /**
  * vmbox_mmu_load - have a root for @regs, where mmu->root is NULL
+ * @mmu: the VM's
+ * @regs: the guest's paging registers
  *
  * -ENOMEM when the host has no page to give.
  */

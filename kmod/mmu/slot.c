@@ -58,10 +58,12 @@ void vmbox_mmu_mark_dirty(struct vmbox_mmu *mmu, u64 gfn)
 
 /**
  * vmbox_mmu_set_slot - replace slot @id
+ * @mmu: its lock held
+ * @id: less than VMBOX_MAX_SLOTS
  * @slot: npages 0: none; its arrays are zeroed and as long as its memory
  *
- * Lock held; vmbox_mmu_collect() is to follow, then the old arrays can be
- * freed. Everything is dropped: slots change rarely.
+ * vmbox_mmu_collect() is to follow, then the old arrays can be freed. Everything
+ * is dropped: slots change rarely.
  */
 void vmbox_mmu_set_slot(struct vmbox_mmu *mmu, u32 id, const struct mmu_slot *slot)
 {
@@ -71,10 +73,12 @@ void vmbox_mmu_set_slot(struct vmbox_mmu *mmu, u32 id, const struct mmu_slot *sl
 
 /**
  * vmbox_mmu_get_dirty - take the dirty log of slot @id
+ * @mmu: its lock held
+ * @id: of a slot that has one
  * @bitmap: as long as the slot's; each page written since the last time is set
  *
- * Lock held; before @bitmap is used, vmbox_mmu_collect(). A page is protected
- * as its bit is cleared, so a write after that is in the next log.
+ * Before @bitmap is used, vmbox_mmu_collect(). A page is protected as its bit is
+ * cleared, so a write after that is in the next log.
  */
 void vmbox_mmu_get_dirty(struct vmbox_mmu *mmu, u32 id, unsigned long *bitmap)
 {

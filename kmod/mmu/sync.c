@@ -142,6 +142,7 @@ static void protect(struct vmbox_mmu *mmu, u64 gfn)
 
 /**
  * vmbox_mmu_flush - the guest flushes everything, or its paging registers change
+ * @mmu: the VM's
  *
  * MOV to CR3; changes of CR0, CR4 and EFER that matter to paging. AMD APM vol 2
  * §5.5. The root is chosen anew by the next vmbox_mmu_load(). A shadow page that
@@ -173,6 +174,7 @@ void vmbox_mmu_flush(struct vmbox_mmu *mmu)
 
 /**
  * vmbox_mmu_flush_page - the guest flushes one page: INVLPG
+ * @mmu: the VM's
  * @gva: any address in it, whatever the size that the guest mapped it with
  *
  * And all cached upper-level entries, whatever their address: Intel SDM vol 3

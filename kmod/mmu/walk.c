@@ -229,6 +229,8 @@ static enum mmu_status walk_once(struct vmbox_mmu *mmu, const struct mmu_regs *r
 
 /**
  * vmbox_walk_beside - translate by another entry of the last table
+ * @mmu: the VM's
+ * @regs: the guest's paging registers
  * @gpte: that entry
  * @walk: of a 4 KiB page; changed to be one of @gpte's first byte
  *

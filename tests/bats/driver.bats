@@ -61,6 +61,7 @@ one() {
 @test "driver: memory pressure takes shadow pages" { one memory_pressure_takes_shadow_pages; }
 @test "driver: large pages" { one large_pages; }
 @test "driver: memory churns under the guest" { one memory_churns_under_the_guest; }
+@test "driver: run goes on after an error" { one run_goes_on_after_an_error; }
 @test "driver: statistics" { one statistics; }
 @test "driver: a signal ends run" { one a_signal_ends_run; }
 @test "driver: interrupts" { one interrupts; }

@@ -31,7 +31,7 @@ tests_of_ours() {
 	grep -q '^ok       access ' <<<"$output"
 	grep -q '^ok       realmode ' <<<"$output"
 	for fact in CPU 'back end' hypervisor kernel "driver      vmbox.ko .*$(</sys/module/vmbox/srcversion)" \
-		'CPU bugs' 'audit       on' seed; do
+		"SMT  .*allow_smt is N" 'CPU bugs' "mitigations $(</sys/module/vmbox/parameters/mitigations)" 'audit       on' seed; do
 		grep -q "^$fact" <<<"$output"
 	done
 	[[ ${lines[-1]} =~ ^[0-9]+' ok, 0 failed, '[0-9]+' skipped' ]]

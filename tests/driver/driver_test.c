@@ -1155,6 +1155,33 @@ static void test_memory_churns_under_the_guest(void)
 	vm_destroy(&vm);
 }
 
+/* Guest memory that is out of reach for a while: KVM_RUN says so, and then the guest goes on. */
+static void test_run_goes_on_after_an_error(void)
+{
+	static const uint64_t where[] = { DATA, PT, CODE };
+	struct vm vm;
+	size_t i;
+
+	vm_create(&vm);
+	LOAD(&vm, memory);
+	vm_start(&vm);
+	for (i = 0; i < 3; i++) {
+		CHECK_EQ(guest_does(&vm, DATA, 1), i + 1);
+		give(&vm, DATA);
+		set_region(&vm, 0, 0, 0, MEM_SIZE, vm.mem); /* so that tables are walked again */
+		CHECK_EQ(mprotect(vm.mem + where[i], 4096, PROT_NONE), 0);
+		if (where[i] != CODE)
+			give(&vm, 0);
+		CHECK_EQ(vm_run(&vm), -EFAULT);
+		CHECK_EQ(vm_run(&vm), -EFAULT);
+		CHECK_EQ(mprotect(vm.mem + where[i], 4096, PROT_READ | PROT_WRITE), 0);
+		if (where[i] == CODE)
+			give(&vm, 0);
+		CHECK_EQ(vm_expect_out(&vm, 0x10), i + 1);
+	}
+	vm_destroy(&vm);
+}
+
 static void test_statistics(void)
 {
 	uint64_t before;
@@ -1670,6 +1697,7 @@ static const struct {
 	TEST(memory_pressure_takes_shadow_pages),
 	TEST(large_pages),
 	TEST(memory_churns_under_the_guest),
+	TEST(run_goes_on_after_an_error),
 	TEST(statistics),
 	TEST(a_signal_ends_run),
 	TEST(interrupts),

@@ -17,7 +17,9 @@ typedef int32_t s32;
 typedef int64_t s64;
 typedef int8_t s8;
 
-#define __must_check	   __attribute__((warn_unused_result))
+#define __must_check __attribute__((warn_unused_result))
+#define __acquires(lock)
+#define __releases(lock)
 #define WRITE_ONCE(x, val) (*(volatile __typeof__(x) *)&(x) = (val))
 
 #define BITS_PER_LONG	 64
