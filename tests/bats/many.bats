@@ -12,7 +12,8 @@ inventory() {
 	echo "processes $(vmbox_processes | wc -l)"
 	echo "mounts $(wc -l </proc/mounts)"
 	echo "cgroups $(find /sys/fs/cgroup -type d | wc -l)"
-	echo "files $(find /tmp /run /dev/shm /var/tmp -path "$T" -prune -o -print 2>/dev/null | sort | md5sum)"
+	echo "files $(find /run /dev/shm "$T/out" 2>/dev/null | grep -vE '/out/[0-9]+$' | sort | md5sum)"
+	echo "temporary files $(find /tmp /var/tmp -maxdepth 1 -name '*vmbox*' | sort | md5sum)" # others write there, too
 	echo "shared memory $(ipcs -a | md5sum)"
 	[ -n "${VMBOX_DEVICE-}" ] || echo "users of the driver $(cat /sys/module/vmbox/refcnt)"
 	[ ! -d /sys/kernel/debug/vmbox ] || echo "VMs $(find /sys/kernel/debug/vmbox -mindepth 1 | wc -l)"
