@@ -20,6 +20,13 @@
 
 #define MEMORY_STEP (2ULL << 20)
 
+/* What options give. Which of them a verb takes is in its table (cli_text.c). */
+struct options {
+	struct run_options run;
+	struct policy_args policy;
+	bool print;
+};
+
 static int set_cwd(struct run_options *o, const char *value)
 {
 	if (*value != '/')
@@ -46,9 +53,10 @@ static int add_policy_option(struct policy_args *args, const char *name, const c
 }
 
 /* Up to the first argument that is no option. 0, or an exit status. */
-static int take_options(int argc, char **argv, struct policy_args *args, struct run_options *o,
-			bool *print)
+static int take_options(struct options *options, int argc, char **argv)
 {
+	struct policy_args *args = &options->policy;
+	struct run_options *o = &options->run;
 	enum cli_key key;
 	const char *name;
 	int err = 0;
@@ -62,7 +70,7 @@ static int take_options(int argc, char **argv, struct policy_args *args, struct 
 			err = add_policy_file(args, optarg);
 			break;
 		case CLI_PRINT_POLICY:
-			*print = true;
+			options->print = true;
 			break;
 		case CLI_AUDIT:
 			o->audit = optarg;
@@ -118,89 +126,73 @@ static int print_policy(const struct policy *policy)
 	return EXIT_VMBOX_FAILED;
 }
 
-static struct run_options no_options(void)
-{
-	struct run_options o = { .device = "/dev/vmbox",
-				 .guest_dir = getenv("VMBOX_GUEST_DIR"),
-				 .uses = -1,
-				 .scribe = -1,
-				 .reporter = -1 };
-
-	if (!o.guest_dir || !*o.guest_dir)
-		o.guest_dir = VMBOX_GUEST_DIR;
-	return o;
-}
-
 /* @shell: the program, with the arguments; NULL: it is the first of them. */
-static int run(int argc, char **argv, char *shell)
+static int run(struct options *options, int argc, char **argv, char *shell)
 {
-	struct run_options o = no_options();
-	static struct policy_args args;
+	struct run_options *o = &options->run;
 	struct policy *policy;
-	bool print = false;
 	int err = 0;
 
 	if (shell) /* which policies and options can change, as everything */
-		err = add_policy_option(&args, "env", "PS1=vmbox:$PWD$ ");
+		err = add_policy_option(&options->policy, "env", "PS1=vmbox:$PWD$ ");
 	if (!err)
-		err = take_options(argc, argv, &args, &o, &print);
+		err = take_options(options, argc, argv);
 	if (err)
 		return err;
-	if (optind == argc && !print && !shell)
+	if (optind == argc && !options->print && !shell)
 		return cli_bad("run", NULL, "name the program to run");
 	if (shell)
 		argv[--optind] = shell; /* over the last option, or the verb */
-	o.argv = argv + optind;
-	o.program = o.argv[0];
-	if (!print)
-		err = run_report_begin(&o);
+	o->argv = argv + optind;
+	o->program = o->argv[0];
+	if (!options->print)
+		err = run_report_begin(o);
 	if (err)
 		return err;
-	if (policy_load(&args, &policy))
-		return run_report_end(&o, record_end(RUN_POLICY, 0));
-	if (print)
+	if (policy_load(&options->policy, &policy))
+		return run_report_end(o, record_end(RUN_POLICY, 0));
+	if (options->print)
 		err = print_policy(policy);
 	else
-		err = policy_refuse(policy) ? record_end(RUN_POLICY, 0) : run_policy(&o, policy);
+		err = policy_refuse(policy) ? record_end(RUN_POLICY, 0) : run_policy(o, policy);
 	policy_free(policy);
-	return print ? err : run_report_end(&o, err);
+	return options->print ? err : run_report_end(o, err);
 }
 
-static int learn(int argc, char **argv)
+static int learn(struct options *options, int argc, char **argv)
 {
-	static struct policy_args args = { .without_default = true };
-	struct run_options o = no_options();
-	bool print = false;
-	int err = take_options(argc, argv, &args, &o, &print);
+	struct run_options *o = &options->run;
+	int err;
 
+	options->policy.without_default = true;
+	err = take_options(options, argc, argv);
 	if (err)
 		return err;
-	if (print || args.nr_files)
-		return cli_bad(print ? "--print-policy" : "--policy", NULL,
+	if (options->print || options->policy.nr_files)
+		return cli_bad(options->print ? "--print-policy" : "--policy", NULL,
 			       "is not for learn, which makes a policy from what the program "
 			       "uses: give what it shall have besides as options");
 	if (optind == argc)
 		return cli_bad("learn", NULL, "name the program to run");
-	o.argv = argv + optind;
-	err = run_report_begin(&o);
+	o->argv = argv + optind;
+	err = run_report_begin(o);
 	if (err)
 		return err;
-	err = learn_begin(&o, &args);
-	return run_report_end(&o, err ? err : learn_end(&o, run_policy(&o, o.policy)));
+	err = learn_begin(o, &options->policy);
+	return run_report_end(o, err ? err : learn_end(o, run_policy(o, o->policy)));
 }
 
-static int check(int argc, char **argv)
+static int check(struct options *options, int argc, char **argv)
 {
-	static struct policy_args args;
 	struct policy *policy;
-	int err = take_options(argc, argv, &args, NULL, NULL);
+	int err = take_options(options, argc, argv);
 
 	if (err)
 		return err;
 	if (argc - optind != 1)
 		return cli_bad("check", NULL, "the command is: vmbox check POLICY");
-	add_policy_file(&args, argv[optind]);
-	err = policy_load(&args, &policy);
+	add_policy_file(&options->policy, argv[optind]);
+	err = policy_load(&options->policy, &policy);
 	if (err)
 		return err;
 	printf("%s: valid\n", argv[optind]);
@@ -208,20 +200,19 @@ static int check(int argc, char **argv)
 	return 0;
 }
 
-static int explain(int argc, char **argv)
+static int explain(struct options *options, int argc, char **argv)
 {
-	static struct policy_args args;
 	struct policy *policy;
-	int err = take_options(argc, argv, &args, NULL, NULL);
+	int err = take_options(options, argc, argv);
 
 	if (err)
 		return err;
 	if (argc - optind != 2)
 		return cli_bad("explain", NULL,
 			       "the command is: vmbox explain [OPTION...] POLICY PATH");
-	err = add_policy_file(&args, argv[optind]);
+	err = add_policy_file(&options->policy, argv[optind]);
 	if (!err)
-		err = policy_load(&args, &policy);
+		err = policy_load(&options->policy, &policy);
 	if (err)
 		return err;
 	err = policy_explain(policy, argv[optind + 1]);
@@ -229,32 +220,31 @@ static int explain(int argc, char **argv)
 	return err;
 }
 
-static int verify(int argc, char **argv)
+static int verify(struct options *options, int argc, char **argv)
 {
-	static struct policy_args args;
+	struct policy_args *args = &options->policy;
 	struct policy *policy = NULL;
-	int err = take_options(argc, argv, &args, NULL, NULL);
+	int err = take_options(options, argc, argv);
 
 	if (err)
 		return err;
 	if (argc - optind != 1)
 		return cli_bad("report verify", NULL,
 			       "the command is: vmbox report verify [OPTION...] FILE");
-	if ((args.nr_files || args.nr_options) && policy_load(&args, &policy))
+	if ((args->nr_files || args->nr_options) && policy_load(args, &policy))
 		return EXIT_VMBOX_FAILED;
 	err = run_report_verify(argv[optind], policy);
 	policy_free(policy);
 	return err;
 }
 
-static int report(int argc, char **argv)
+static int report(struct options *options, int argc, char **argv)
 {
-	static struct policy_args args;
 	int err;
 
 	if (argc > 1 && !strcmp(argv[1], "verify"))
-		return verify(argc - 1, argv + 1);
-	err = take_options(argc, argv, &args, NULL, NULL);
+		return verify(options, argc - 1, argv + 1);
+	err = take_options(options, argc, argv);
 	if (err)
 		return err;
 	return cli_bad("report", argv[1], "the command is: vmbox report verify FILE");
@@ -307,9 +297,8 @@ static char *find_shell(void)
 	return access(bash, X_OK) ? sh : bash;
 }
 
-static int doctor(int argc, char **argv)
+static int doctor(struct options *options, int argc, char **argv)
 {
-	struct run_options o = no_options();
 	bool json = false;
 	enum cli_key key;
 
@@ -319,7 +308,7 @@ static int doctor(int argc, char **argv)
 			json = true;
 			break;
 		case CLI_GUEST_DIR:
-			o.guest_dir = optarg;
+			options->run.guest_dir = optarg;
 			break;
 		default:
 			return EXIT_VMBOX_FAILED;
@@ -327,25 +316,24 @@ static int doctor(int argc, char **argv)
 	}
 	if (has_arguments("doctor", argc, argv))
 		return EXIT_VMBOX_FAILED;
-	return doctor_run(o.guest_dir, json);
+	return doctor_run(options->run.guest_dir, json);
 }
 
-static int version(int argc, char **argv)
+static int version(struct options *options, int argc, char **argv)
 {
-	struct run_options o = no_options();
-	int err = take_options(argc, argv, NULL, &o, NULL);
+	int err = take_options(options, argc, argv);
 
 	if (err)
 		return err;
 	if (has_arguments("version", argc, argv))
 		return EXIT_VMBOX_FAILED;
-	return version_print(o.device, o.guest_dir);
+	return version_print(options->run.device, options->run.guest_dir);
 }
 
-static int help(int argc, char **argv)
+static int help(struct options *options, int argc, char **argv)
 {
 	const struct cli_verb *verb = NULL;
-	int err = take_options(argc, argv, NULL, NULL, NULL);
+	int err = take_options(options, argc, argv);
 
 	if (err)
 		return err;
@@ -358,27 +346,34 @@ static int help(int argc, char **argv)
 
 static int dispatch(const struct cli_verb *verb, int argc, char **argv)
 {
+	static struct options options = {
+		.run = { .device = "/dev/vmbox", .uses = -1, .scribe = -1, .reporter = -1 }
+	};
+
+	options.run.guest_dir = getenv("VMBOX_GUEST_DIR");
+	if (!options.run.guest_dir || !*options.run.guest_dir)
+		options.run.guest_dir = VMBOX_GUEST_DIR;
 	switch (verb->verb) {
 	case VERB_RUN:
-		return run(argc, argv, NULL);
+		return run(&options, argc, argv, NULL);
 	case VERB_SHELL:
-		return run(argc, argv, find_shell());
+		return run(&options, argc, argv, find_shell());
 	case VERB_LEARN:
-		return learn(argc, argv);
+		return learn(&options, argc, argv);
 	case VERB_CHECK:
-		return check(argc, argv);
+		return check(&options, argc, argv);
 	case VERB_EXPLAIN:
-		return explain(argc, argv);
+		return explain(&options, argc, argv);
 	case VERB_DOCTOR:
-		return doctor(argc, argv);
+		return doctor(&options, argc, argv);
 	case VERB_REPORT:
-		return report(argc, argv);
+		return report(&options, argc, argv);
 	case VERB_SELFTEST:
 		return selftest(argc, argv);
 	case VERB_VERSION:
-		return version(argc, argv);
+		return version(&options, argc, argv);
 	case VERB_HELP:
-		return help(argc, argv);
+		return help(&options, argc, argv);
 	}
 	return EXIT_VMBOX_FAILED;
 }
