@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # The examples of docs/ci.md (scripts/ci), each driven as its own program would drive it.
 load helpers
 

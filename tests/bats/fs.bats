@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # The host's files in a VM: what may be written, what is kept apart, what is denied, and the audit.
 # VMBOX_TEST_FILES and VMBOX_TEST_MIB: how many small files, how large a large one.
 load helpers

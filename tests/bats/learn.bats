@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # vmbox learn: what it shows, what it writes; and that a run with that does the same, and with
 # less does not.
 load helpers

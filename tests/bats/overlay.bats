@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # What becomes of an overlay's changes: discard is in fs.bats; here they are listed or committed.
 load helpers
 

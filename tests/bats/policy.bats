@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # Policies: check, explain, --print-policy, and what run refuses. None of this needs a VM, but
 # the last tests, which say so.
 load helpers

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # What takes long is said on a terminal, and taken away again. Others (options.bats) see that
 # stderr has nothing of it where that is no terminal.
 load helpers

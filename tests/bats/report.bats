@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # Reports: of every kind of end that limits.bats, errors.bats and fs.bats do not have anyway.
 load helpers
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=one-machine
 # With a terminal, the guest has one of its own. tests/lib/terminal.py is the terminal, and the
 # shell that has started us; it looks after each script if the modes are as before.
 load helpers
