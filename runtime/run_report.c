@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "output.h"
 #include "record.h"
 #include "report.h"
@@ -325,14 +326,6 @@ static void print_stats(const json_t *r)
 	    get(json_object_get(bytes, "stderr"), "to_host"),
 	    get(in, "to_guest") + get(rw, "to_guest"), get(in, "to_host") + get(rw, "to_host"),
 	    (json_int_t)json_array_size(json_object_get(denied, "files")) + get(denied, "more"));
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
 _Noreturn static void run_reporter(const struct run_options *o, int from)

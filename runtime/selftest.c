@@ -23,9 +23,9 @@
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "launcher.h"
 #include "progress.h"
 #include "report.h"
@@ -290,10 +290,7 @@ static bool device_works(const char *path)
 
 static uint64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+	return now_ns() / 1000000;
 }
 
 static pid_t start(const struct selftest *t, char *const argv[], int output)

@@ -18,9 +18,9 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "confine.h"
 #include "cpuid.h"
 #include "machine.h"
@@ -31,10 +31,7 @@ static pthread_barrier_t arrived; /* all threads are past glibc's own start */
 
 uint64_t machine_now(const struct machine *m)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec - m->start_ns;
+	return now_ns() - m->start_ns;
 }
 
 static pthread_mutex_t result_lock = PTHREAD_MUTEX_INITIALIZER;
