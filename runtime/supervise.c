@@ -112,6 +112,18 @@ enum outcome {
 	ENDED_HERE, /* by a signal or the time limit: with an exit code */
 };
 
+/* Ends the run: nothing of the guest's comes to the terminal after @why. */
+static enum outcome end_here(struct run *r, const char *why, int status, int *code)
+{
+	children_reap(r->vmm);
+	r->vmm = 0;
+	terminal_recover(&r->terminal);
+	if (why)
+		say("%s: the program was ended", why);
+	*code = status;
+	return ENDED_HERE;
+}
+
 /* Never waits for the VMM alone: signals and the time limit hold whatever it does. */
 static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *code)
 {
@@ -124,38 +136,29 @@ static enum outcome wait_for_result(struct run *r, struct vmm_result *res, int *
 	ssize_t n;
 
 	while (fill < sizeof(*res)) {
-		if (!time_left(r)) {
-			say("the time limit is over (--wall): the program was ended");
-			*code = record_end(RUN_WALL, 0);
-			return ENDED_HERE;
-		}
-		if (is_exit_storm(r)) {
-			say("the guest leaves guest mode more often than it may (--exits): the "
-			    "program was ended");
-			*code = record_end(RUN_EXITS, 0);
-			return ENDED_HERE;
-		}
+		if (!time_left(r))
+			return end_here(r, "the time limit is over (--wall)",
+					record_end(RUN_WALL, 0), code);
+		if (is_exit_storm(r))
+			return end_here(
+				r, "the guest leaves guest mode more often than it may (--exits)",
+				record_end(RUN_EXITS, 0), code);
 		fds[2].fd = r->terminal.keys;
 		fds[3].fd = terminal_poll_fd(&r->terminal);
 		if (poll(fds, NR_POLL, time_to_wait(r)) < 0) {
 			if (errno == EINTR)
 				continue;
 			say("poll: %s", strerror(errno));
-			*code = EXIT_VMBOX_FAILED;
-			return ENDED_HERE;
+			return end_here(r, NULL, EXIT_VMBOX_FAILED, code);
 		}
 		if ((fds[1].revents & POLLIN) &&
 		    read(r->signal_fd, &info, sizeof(info)) == sizeof(info) &&
-		    !jobs_forward(r, &info)) {
-			*code = record_end(RUN_INTERRUPTED, (int)info.ssi_signo);
-			return ENDED_HERE;
-		}
-		if (!jobs_attend_terminal(r, fds[2].revents, fds[3].revents)) {
-			terminal_leave(&r->terminal);
-			say("Ctrl-] was typed three times: the program was ended");
-			*code = record_end(RUN_INTERRUPTED, SIGINT);
-			return ENDED_HERE;
-		}
+		    !jobs_forward(r, &info))
+			return end_here(r, NULL, record_end(RUN_INTERRUPTED, (int)info.ssi_signo),
+					code);
+		if (!jobs_attend_terminal(r, fds[2].revents, fds[3].revents))
+			return end_here(r, "Ctrl-] was typed three times",
+					record_end(RUN_INTERRUPTED, SIGINT), code);
 		if (!fds[0].revents)
 			continue;
 		n = receive(r, (char *)res + fill, sizeof(*res) - fill);
@@ -205,8 +208,7 @@ static enum outcome wait_for_end(struct run *r, struct vmm_result *res, int *cod
 			say("--exits: cannot be enforced, since %s counts no exits: take it away, "
 			    "or use another device",
 			    r->options->device);
-			*code = EXIT_VMBOX_FAILED;
-			return ENDED_HERE;
+			return end_here(r, NULL, EXIT_VMBOX_FAILED, code);
 		}
 		outcome = wait_for_result(r, res, code);
 	}
@@ -235,21 +237,19 @@ static int report_outcome(struct run *r, enum outcome outcome, const struct vmm_
 {
 	int status;
 
-	switch (outcome) {
-	case HAVE_RESULT:
-		/* One that goes on after its result, and then tries what it may not, lied. */
-		status = children_collect(&r->vmm);
-		if (status != -1 && WIFSIGNALED(status))
-			return report_lost(RUN_VMM, status);
-		if (res->reason == VMM_LOST_FS)
-			return report_lost(RUN_FILE_SERVER, children_collect(&r->fs));
-		return report_result(r->options, res);
-	case VMM_GONE:
-		return report_lost(RUN_VMM, children_collect(&r->vmm));
-	case ENDED_HERE:
-		break;
-	}
-	return code;
+	if (outcome == ENDED_HERE)
+		return code;
+	status = children_collect(&r->vmm);
+	if (outcome == HAVE_RESULT && res->reason == VMM_PROGRAM_ENDED)
+		terminal_leave(&r->terminal);
+	else
+		terminal_recover(&r->terminal);
+	/* One that goes on after its result, and then tries what it may not, lied. */
+	if (outcome == VMM_GONE || (status != -1 && WIFSIGNALED(status)))
+		return report_lost(RUN_VMM, status);
+	if (res->reason == VMM_LOST_FS)
+		return report_lost(RUN_FILE_SERVER, children_collect(&r->fs));
+	return report_result(r->options, res);
 }
 
 int supervise(struct run *r)
@@ -279,13 +279,11 @@ int supervise(struct run *r)
 	}
 	outcome = wait_for_end(r, &res, &code);
 	progress_end();
-	terminal_leave(&r->terminal);
-	if (outcome == HAVE_RESULT) {
+	if (outcome == HAVE_RESULT)
 		report_sanitize(&res);
-		if (r->options->verbose)
-			report_times(&res, vmm_start - r->start_ns, now_ns() - r->start_ns);
-	}
 	code = report_outcome(r, outcome, &res, code);
+	if (outcome == HAVE_RESULT && r->options->verbose)
+		report_times(&res, vmm_start - r->start_ns, now_ns() - r->start_ns);
 	return finish_commit(r, outcome, &res, code);
 }
 

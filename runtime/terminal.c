@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -86,6 +87,21 @@ void terminal_leave(struct terminal *t)
 	if (t->raw)
 		tcsetattr(t->fd, TCSAFLUSH, &t->saved);
 	t->raw = false;
+}
+
+void terminal_recover(struct terminal *t)
+{
+	/*
+	 * What a full-screen program sets: xterm's other screen, no cursor, reports of the mouse and
+	 * of pasting, the keypad, colours. Where it did not, this changes nothing.
+	 */
+	static const char usual[] = "\033[?1047l\033[?25h\033[?1000l\033[?1002l\033[?1003l"
+				    "\033[?1006l\033[?2004l\033[?1l\033>\033[m";
+	const char *kind = getenv("TERM");
+
+	if (t->raw && kind && strcmp(kind, "dumb"))
+		(void)!write(t->fd, usual, sizeof(usual) - 1);
+	terminal_leave(t);
 }
 
 int terminal_poll_fd(const struct terminal *t)

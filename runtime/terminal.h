@@ -35,6 +35,8 @@ bool terminal_in_foreground(const struct terminal *t);
 void terminal_enter(struct terminal *t);
 /* As it was. */
 void terminal_leave(struct terminal *t);
+/* So it is where the program had no time to: the screen, too. The VMM is to have ended. */
+void terminal_recover(struct terminal *t);
 
 /* The descriptor to poll for keys; -1: none now. */
 int terminal_poll_fd(const struct terminal *t);

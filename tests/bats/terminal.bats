@@ -7,7 +7,7 @@ load helpers
 
 on_terminal() { # the script is on stdin
 	cat >script
-	run timeout -k 5 300 /usr/bin/python3 "$TREE/tests/lib/terminal.py" script "${COMMAND[@]:-${command[@]}}" 3>&-
+	TERM=xterm run timeout -k 5 300 /usr/bin/python3 "$TREE/tests/lib/terminal.py" script "${COMMAND[@]:-${command[@]}}" 3>&-
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
@@ -83,10 +83,10 @@ on_terminal() { # the script is on stdin
 		expect("caught\r\n")
 		type("\x1c")
 		expect_end("exited", 131)
-		start("/bin/sleep", "1000") # before there is a program, too
+		start("/bin/sleep", "1000") # before there is a program, too; or before vmbox looks after signals
 		time.sleep(0.1)
 		type("\x03")
-		expect_end("exited", 130)
+		check(wait() in (("exited", 130), ("killed", signal.SIGINT)), "it has ended")
 	END
 }
 
@@ -144,19 +144,25 @@ on_terminal() { # the script is on stdin
 	on_terminal <<-'END'
 		def children():
 		    return [int(c) for c in open(f"/proc/{job}/task/{job}/children").read().split()]
+		# What full-screen programs set; it is back before vmbox says anything.
+		full = "printf '\\033[?1049h\\033[?25l\\033[?1000h'; "
+		back = r"\x1b\[\?1047l\x1b\[\?25h\x1b\[\?1000l[^v]*vmbox: "
 		for which in 0, 1:
-		    start("/bin/sh", "-c", "echo ready; exec sleep 1000")
+		    start("/bin/sh", "-c", full + "echo ready; exec sleep 1000")
 		    expect("ready\r\n")
 		    check(is_raw(), "it is raw")
 		    os.kill(children()[which], signal.SIGKILL)
-		    expect("vmbox: the (VMM|file server) process was lost")
+		    expect(back + "the (VMM|file server) process was lost")
 		    expect_end("exited", 125)
 		    check(termios.tcgetattr(tty) == before, "modes")
 		start("--wall", "5s", "/bin/sleep", "1000")
 		eventually(is_raw)
-		expect("vmbox: the time limit is over")
+		expect(back + "the time limit is over")
 		expect_end("exited", 124)
 		check(termios.tcgetattr(tty) == before, "modes")
+		start("/bin/sh", "-c", "exit 3")
+		expect_end("exited", 3)
+		check(b"1047l" not in seen, "what ends by itself is left alone")
 		start("/bin/sh", "-c", "stty raw -echo; trap '' INT TERM; echo ready; while :; do :; done")
 		expect("ready")
 		os.kill(job, signal.SIGINT)

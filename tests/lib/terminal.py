@@ -4,7 +4,7 @@
 terminal.py SCRIPT COMMAND...: runs SCRIPT, Python, with what is defined here; `start()` starts
 COMMAND as a shell starts a job. Every wait ends after 60 seconds with what was seen until then.
 """
-import fcntl, os, re, signal, struct, sys, termios, threading, time
+import contextlib, fcntl, os, re, signal, struct, sys, termios, threading, time
 
 LIMIT = 60
 if os.fork():  # a session cannot be made by who leads a process group
@@ -34,8 +34,9 @@ threading.Thread(target=reader, daemon=True).start()
 
 
 def fail(what):
-    if job:
-        os.killpg(job, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        if job:
+            os.killpg(job, signal.SIGKILL)
     sys.exit(f"{what}; the terminal shows: {seen!r}")
 
 
