@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,18 @@ static void drop_caches(void)
 	}
 }
 
+/* The CPU that is for nothing but the kernel (scripts/lab-amd). */
+static void keep_off(const char *cpu)
+{
+	cpu_set_t set;
+
+	if (!cpu || sched_getaffinity(0, sizeof(set), &set))
+		return;
+	CPU_CLR(atoi(cpu), &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		perror("agent: sched_setaffinity");
+}
+
 static _Noreturn void child_exec(const struct lab_run *run, char *strings, int fds[3], int slave)
 {
 	char **argv = calloc(run->argc + 1, sizeof(*argv));
@@ -58,6 +71,7 @@ static _Noreturn void child_exec(const struct lab_run *run, char *strings, int f
 		argv[i] = strings += strlen(strings) + 1;
 	for (uint32_t i = 0; i < run->envc; i++)
 		env[i] = strings += strlen(strings) + 1;
+	keep_off(getenv("LAB_KEEP_OFF"));
 	setsid();
 	if (slave >= 0)
 		ioctl(slave, TIOCSCTTY, 0);
