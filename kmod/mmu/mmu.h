@@ -166,6 +166,8 @@ struct mmu_slot {
 	X(tlb_flushes) /* that the hardware was asked for */      \
 	X(large_entries)
 
+_Static_assert(VMBOX_MMU_MAX_PAGES < 1 << 16, "an id is a u16 in free_ids");
+
 #define VMBOX_MMU_STAT(name) MMU_STAT_##name,
 enum mmu_stat {
 	VMBOX_MMU_STATS(VMBOX_MMU_STAT) NR_MMU_STATS
@@ -182,7 +184,7 @@ struct vmbox_mmu {
 	struct list_head garbage; /* freed, empty; the hardware may still look at them */
 	struct list_head spare;	  /* to be used */
 	struct mmu_sp *by_id[VMBOX_MMU_MAX_PAGES + 1];
-	u32 free_ids[VMBOX_MMU_MAX_PAGES];
+	u16 free_ids[VMBOX_MMU_MAX_PAGES];
 	u32 nr_free_ids;
 	u32 nr_spare;
 	u32 nr_pages; /* on the LRU list */

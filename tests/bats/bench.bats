@@ -39,6 +39,23 @@ sane() {
 	[[ $output =~ create\ counter.exits ]]
 }
 
+@test "bench: exits, VMs and their memory" {
+	local device=${VMBOX_DEVICE:-/dev/vmbox} name
+	run timeout 200 "$TREE/tests/bench/measure" driver "$device" port-kernel cpuid open
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output =~ cpuid\ ticks\ [1-9] ]]
+	[[ $output =~ cpuid\ counter.exits[_a-z]*\ 1[0-9]{3} ]]
+	[[ $output =~ open\ counter.charged\ [0-9]{5} ]]
+	[ "$device" = /dev/kvm ] || [[ $output != *port-kernel* ]]
+	for name in rdmsr wrmsr cr3 page-fault reflect port-out port-in hlt hlt-wake window vcpu life life-first touch; do
+		run timeout 100 "$TREE/build/tests/bench/exits" "$device" $name quick </dev/null
+		echo "$name: $output"
+		[ "$status" -eq 0 ]
+		[[ ${lines[1]} =~ ^ticks\ [0-9]+$ ]]
+	done
+}
+
 @test "bench: a name that there is not" {
 	run ! "$TREE/scripts/bench" mmu nonesuch
 	[[ $output == *"no benchmark 'nonesuch'"* ]]

@@ -109,7 +109,7 @@ static void set_cpuid(struct vm *vm)
 	free(c);
 }
 
-void vm_create(struct vm *vm)
+void vm_open(struct vm *vm)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = MEM_SIZE };
 
@@ -121,28 +121,39 @@ void vm_create(struct vm *vm)
 	} while (vm->fd < 0 && errno == EINTR);
 	if (vm->fd < 0)
 		FAIL("KVM_CREATE_VM: %m");
-	vm->mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(vm->mem != MAP_FAILED);
 	region.userspace_addr = (uintptr_t)vm->mem;
 	CHECK_EQ(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region), 0);
 	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	CHECK(vm->vcpu >= 0);
-	vm->run = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+	vm->run_size = ioctl(vm->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
 	CHECK(vm->run != MAP_FAILED);
-	make_tables(vm);
-	make_idt(vm);
 	set_cpuid(vm);
 	set_sregs(vm);
 	vm->regs = (struct kvm_regs){ .rip = CODE, .rsp = STACK, .rflags = 2 };
 }
 
-void vm_destroy(struct vm *vm)
+void vm_close(struct vm *vm)
 {
-	munmap(vm->run, 4096);
-	munmap(vm->mem, MEM_SIZE);
+	munmap(vm->run, vm->run_size);
 	close(vm->vcpu);
 	close(vm->fd);
 	close(vm->dev);
+}
+
+void vm_create(struct vm *vm)
+{
+	vm->mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(vm->mem != MAP_FAILED);
+	make_tables(vm);
+	make_idt(vm);
+	vm_open(vm);
+}
+
+void vm_destroy(struct vm *vm)
+{
+	vm_close(vm);
+	munmap(vm->mem, MEM_SIZE);
 }
 
 void vm_load(struct vm *vm, const uint8_t *start, const uint8_t *end)

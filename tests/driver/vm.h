@@ -24,13 +24,16 @@ struct vm {
 	int dev, fd, vcpu;
 	uint8_t *mem;
 	struct kvm_run *run;
+	size_t run_size;
 	struct kvm_regs regs; /* as run_guest() starts it */
 };
 
 extern const char *device;
 
-void vm_create(struct vm *vm);
-void vm_destroy(struct vm *vm);
+void vm_create(struct vm *vm);	/* all of it */
+void vm_destroy(struct vm *vm); /* likewise */
+void vm_open(struct vm *vm);	/* over vm->mem, of a VM that was created: another on its memory */
+void vm_close(struct vm *vm);	/* all but the memory */
 void vm_load(struct vm *vm, const uint8_t *start, const uint8_t *end);
 void vm_start(struct vm *vm); /* SET_REGS of vm->regs */
 int vm_run(struct vm *vm);    /* exit reason, or -errno */
