@@ -113,6 +113,13 @@ teardown() {
 	! dmesg | grep -E 'vmbox: CPU [0-9]+: cannot turn'
 }
 
+@test "hardware: guests that move between CPUs keep what they have, and leave nothing" {
+	run timeout 120 "$TREE/build/tests/driver/leaks" migration # leaks.bats, with two CPUs on Intel
+	echo "$output"
+	[ "$status" -ne 77 ] || skip "one CPU: scripts/lab intel --cpus 2"
+	[ "$status" -eq 0 ]
+}
+
 # The other CPUs go offline, the driver's callbacks run on the last one, and then all come back.
 # The machine does not really sleep: what is shown is that a guest survives off and on.
 @test "hardware: a sleep under a guest" {
