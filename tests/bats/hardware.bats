@@ -112,10 +112,17 @@ reload() { # N
 }
 
 free_memory() { # in KiB: what the host has, but for caches
+	eventually no_processes # of the last run
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	cat /proc/sys/vm/stat_refresh # the CPUs' own counts
 	awk '/^MemFree/ { print $2 }' /proc/meminfo
+}
+
+nothing_is_lost() {
+	after=$(free_memory)
+	echo "free: $before KiB, then $after KiB"
+	[ $((before - after)) -lt $((n * 3)) ]
 }
 
 # A page that is lost each time would be 4 KiB for each.
@@ -127,9 +134,7 @@ free_memory() { # in KiB: what the host has, but for caches
 	for ((i = n; i > 0; i -= 100)); do
 		reload $((i < 100 ? i : 100))
 	done
-	after=$(free_memory)
-	echo "free: $before KiB, then $after KiB"
-	[ $((before - after)) -lt $((n * 3)) ]
+	eventually nothing_is_lost # what has ended may still be freed
 	rmmod vmbox
 	run grep -w vmbox /proc/kallsyms /proc/vmallocinfo /proc/misc /proc/modules \
 		/sys/devices/system/cpu/hotplug/states <(ls /dev /sys/module /sys/kernel/debug)
