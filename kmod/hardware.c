@@ -58,7 +58,7 @@ MODULE_PARM_DESC(mitigations,
  */
 static bool sibling_leaks(void)
 {
-	if (allow_smt || !sched_smt_active() || cpu_mitigations_off())
+	if (READ_ONCE(allow_smt) || !sched_smt_active() || cpu_mitigations_off())
 		return false;
 #ifdef CONFIG_SCHED_CORE
 	if (current->core_cookie)

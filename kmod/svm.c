@@ -38,7 +38,7 @@ struct vmbox_arch_vcpu {
 struct svm_cpu {
 	struct page *hsave;	      /* VM_HSAVE_PA: the CPU's own, opaque */
 	struct page *host;	      /* VMSAVE and VMLOAD of the host's state */
-	struct vmbox_arch_vcpu *last; /* the vCPU that ran here last */
+	struct vmbox_arch_vcpu *last; /* the vCPU that ran here last; who destroys it clears it */
 	bool enabled;
 };
 
@@ -169,7 +169,7 @@ static int svm_hardware_enable(void)
 		return -EBUSY;
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
 	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(cpu->hsave));
-	cpu->last = NULL;
+	WRITE_ONCE(cpu->last, NULL);
 	cpu->enabled = true;
 	return 0;
 }
@@ -458,9 +458,9 @@ static void svm_run(struct vmbox_arch_vcpu *vcpu, struct vmbox_cpu_state *state,
 		*exit = (struct vmbox_exit){ .kind = EXIT_ENTRY_FAILED };
 		return;
 	}
-	if (cpu->last != vcpu) {
+	if (READ_ONCE(cpu->last) != vcpu) {
 		indirect_branch_prediction_barrier();
-		cpu->last = vcpu;
+		WRITE_ONCE(cpu->last, vcpu);
 		flush = true; /* the ASID is the last one's too */
 	}
 	if (vcpu->cpu != smp_processor_id()) {

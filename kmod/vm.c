@@ -154,7 +154,7 @@ static struct vmbox_vm *vm_create(void)
 		vmbox_vm_put(vm);
 		return ERR_PTR(err);
 	}
-	vm->audit = audit;
+	vm->audit = READ_ONCE(audit); /* by sysfs at any time */
 	vmbox_stats_add(vm);
 	return vm;
 }

@@ -54,6 +54,7 @@ one() {
 @test "driver: the dirty log is exact" { one dirty_log_is_exact; }
 @test "driver: read-only memory" { one read_only_memory; }
 @test "driver: slots move" { one slots_move; }
+@test "driver: memory beyond four levels" { one memory_beyond_four_levels; }
 @test "driver: fork of the process" { one fork_of_the_process; }
 @test "driver: merged pages" { one merged_pages; }
 @test "driver: swapped pages" { one swapped_pages; }

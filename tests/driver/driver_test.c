@@ -891,6 +891,38 @@ static void test_slots_move(void)
 	vm_destroy(&vm);
 }
 
+/* Five levels of the host's page tables: 56 bits of addresses for who asks for them. */
+static void test_memory_beyond_four_levels(void)
+{
+	struct kvm_userspace_memory_region r = { .slot = 1,
+						 .guest_phys_addr = MEM_SIZE,
+						 .memory_size = 0x10000 };
+	uint8_t *high = mmap((void *)(1UL << 55), 0x10000, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	GUEST(vm, memory, 0, 0);
+	CHECK(high != MAP_FAILED);
+	if ((uintptr_t)high == 1UL << 55) {
+		high[0] = 1;
+		set_region(&vm, 1, 0, MEM_SIZE, 0x10000, high);
+		CHECK_EQ(guest_adds(&vm, MEM_SIZE), 2);
+		CHECK_EQ(high[0], 2);
+		CHECK_EQ(munmap(high, 0x10000), 0);
+		give(&vm, MEM_SIZE);
+		give(&vm, 0);
+		CHECK_EQ(vm_run(&vm), -EFAULT);
+		r.slot = 2;
+		r.guest_phys_addr += 0x10000;
+		r.userspace_addr = (1UL << 56) - 0x1000;
+	} else {
+		r.userspace_addr = (1UL << 47) - 0x1000;
+	}
+	CHECK_ERRNO(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &r), EINVAL);
+	r.userspace_addr -= r.memory_size;
+	CHECK_EQ(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &r), 0);
+	vm_destroy(&vm);
+}
+
 static void test_fork_of_the_process(void)
 {
 	int go[2], status;
@@ -1690,6 +1722,7 @@ static const struct {
 	TEST(dirty_log_is_exact),
 	TEST(read_only_memory),
 	TEST(slots_move),
+	TEST(memory_beyond_four_levels),
 	TEST(fork_of_the_process),
 	TEST(merged_pages),
 	TEST(swapped_pages),
