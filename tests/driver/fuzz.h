@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The ioctl fuzzer: what a program of calls is (fuzz_calls.c), and the guests under them
- * (fuzz_guest.c). ioctl_fuzz.c makes programs and runs them.
+ * The ioctl fuzzer: programs (fuzz_program.c) of calls (fuzz_calls.c), and the guests under them
+ * (fuzz_guest.c). ioctl_fuzz.c runs them.
  */
 #ifndef VMBOX_TEST_FUZZ_H
 #define VMBOX_TEST_FUZZ_H
@@ -78,6 +78,23 @@ struct op {
 	uint8_t weight; /* how often it is chosen */
 	bool may_fail;	/* faults are injected in it */
 };
+
+struct call {
+	uint8_t thread, op; /* index in fuzz_ops */
+	uint64_t arg[NR_ARGS];
+};
+
+struct program {
+	int n;
+	struct call calls[MAX_CALLS];
+};
+
+/* fuzz_program.c: a program to @fd, each line after @prefix, in a write of its own. */
+void fuzz_print(int fd, const char *prefix, const struct program *p);
+/* Reads a line, which it spoils; ends the process if that is not a call of @path's. */
+void fuzz_parse(struct call *c, char *line, const char *path);
+void fuzz_generate(struct program *p, uint64_t *random);
+void fuzz_mutate(struct program *p, const struct program *other, uint64_t *random);
 
 extern const struct op fuzz_ops[];
 extern const int fuzz_nr_ops;

@@ -341,10 +341,15 @@ static long call_code(const uint64_t *a)
 
 /* ---- processes and signals ---- */
 
+/* What it finds is found. */
 static void wait_for(pid_t child)
 {
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+	int status = 0;
+
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
 }
 
 /* Ends a child whose parent does not live any more. */
@@ -389,7 +394,6 @@ static long call_share(const uint64_t *a)
 static long call_compare(const uint64_t *a)
 {
 	pid_t child = fork();
-	int status = 0;
 
 	if (!child) {
 		die_with_parent();
@@ -397,10 +401,7 @@ static long call_compare(const uint64_t *a)
 		_exit(0);
 	}
 	if (child > 0)
-		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-			;
-	if (WIFEXITED(status) && WEXITSTATUS(status))
-		_exit(WEXITSTATUS(status));
+		wait_for(child);
 	return child;
 }
 
