@@ -70,12 +70,16 @@ static enum vmbox_next inject_ud(struct vmbox_vcpu *vcpu)
 /**
  * vmbox_internal_error - the VM cannot go on
  * @vcpu: locked
+ * @suberror: KVM_INTERNAL_ERROR_EMULATION: what the guest did is not there.
+ *	      KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON: what no guest may be able to do: a
+ *	      mistake of ours
  * @what: for the log
  * @detail: for the log and the caller
  *
  * Marks it dead, says once in the log what happened and makes the exit.
  */
-enum vmbox_next vmbox_internal_error(struct vmbox_vcpu *vcpu, const char *what, u64 detail)
+enum vmbox_next vmbox_internal_error(struct vmbox_vcpu *vcpu, u32 suberror, const char *what,
+				     u64 detail)
 {
 	struct kvm_run *run = vcpu->run;
 
@@ -83,7 +87,7 @@ enum vmbox_next vmbox_internal_error(struct vmbox_vcpu *vcpu, const char *what, 
 			    detail, vcpu->state.rip);
 	WRITE_ONCE(vcpu->vm->dead, true);
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
-	run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	run->internal.suberror = suberror;
 	run->internal.ndata = 1;
 	run->internal.data[0] = detail;
 	return NEXT_USER;
@@ -134,7 +138,8 @@ static enum vmbox_next handle_page_fault(struct vmbox_vcpu *vcpu, const struct v
 	enum mmu_status status;
 
 	if (exit->error & PFEC_RSVD) /* no shadow entry has a reserved bit set */
-		return vmbox_internal_error(vcpu, "reserved bit in a shadow entry", exit->gva);
+		return vmbox_internal_error(vcpu, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON,
+					    "reserved bit in a shadow entry", exit->gva);
 	status = vmbox_mmu_fault(&vcpu->vm->mem.mmu, &regs, gva, exit->error, &walk);
 	if (status == MMU_OK)
 		return NEXT_ENTER;
@@ -409,7 +414,8 @@ static enum vmbox_next handle_insn(struct vmbox_vcpu *vcpu, const struct vmbox_e
 	if (result == REG_ERROR)
 		return NEXT_ERROR;
 	if (result == REG_UNSUPPORTED)
-		return vmbox_internal_error(vcpu, "the guest goes to real mode", s->cr0);
+		return vmbox_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION,
+					    "the guest goes to real mode", s->cr0);
 	skip(vcpu, s->rip + insn.len);
 	return next;
 }
@@ -420,7 +426,8 @@ static enum vmbox_next handle_io(struct vmbox_vcpu *vcpu, const struct vmbox_exi
 	u32 data = *gpr(vcpu, REG_RAX);
 
 	if (exit->string || (exit->size != 1 && exit->size != 2 && exit->size != 4))
-		return vmbox_internal_error(vcpu, "string port I/O", exit->port);
+		return vmbox_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION, "string port I/O",
+					    exit->port);
 	run->exit_reason = KVM_EXIT_IO;
 	run->io.direction = exit->in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
 	run->io.size = exit->size;
@@ -495,7 +502,8 @@ static enum vmbox_next dispatch(struct vmbox_vcpu *vcpu, const struct vmbox_exit
 	case EXIT_UNKNOWN:
 		break;
 	}
-	return vmbox_internal_error(vcpu, "unknown exit", exit->reason);
+	return vmbox_internal_error(vcpu, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, "unknown exit",
+				    exit->reason);
 }
 
 /**

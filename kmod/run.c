@@ -160,7 +160,9 @@ static enum vmbox_next audit(struct vmbox_vcpu *vcpu, enum vmbox_next next)
 	mmu_env_lock(mem);
 	bad = vmbox_mmu_audit(&mem->mmu, &regs, &detail);
 	mmu_env_unlock(mem);
-	return bad ? vmbox_internal_error(vcpu, bad, detail) : next;
+	return bad ? vmbox_internal_error(vcpu, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, bad,
+					  detail)
+		   : next;
 }
 
 static enum vmbox_next loop(struct vmbox_vcpu *vcpu)

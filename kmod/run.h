@@ -17,7 +17,7 @@ long vmbox_vcpu_run(struct vmbox_vcpu *vcpu);
 __must_check enum vmbox_next vmbox_exit_handle(struct vmbox_vcpu *vcpu,
 					       const struct vmbox_exit *exit);
 void vmbox_inject_exception(struct vmbox_vcpu *vcpu, u8 vector, bool has_error, u32 error);
-__must_check enum vmbox_next vmbox_internal_error(struct vmbox_vcpu *vcpu, const char *what,
-						  u64 detail);
+__must_check enum vmbox_next vmbox_internal_error(struct vmbox_vcpu *vcpu, u32 suberror,
+						  const char *what, u64 detail);
 
 #endif
