@@ -120,7 +120,12 @@ struct kvm_sregs fuzz_sregs(enum cpu_mode mode)
 		.fs = data,
 		.gs = data,
 		.ss = data,
-		.tr = { .base = TSS, .limit = 0x67, .selector = 0x30, .type = 11, .present = 1 },
+		/* QEMU's is as LTR reads it, available: by another it ends where the stack changes. */
+		.tr = { .base = TSS,
+			.limit = 0x67,
+			.selector = 0x30,
+			.type = __builtin_cpu_is("amd") ? 9 : 11,
+			.present = 1 },
 		.ldt = { .unusable = 1 },
 		.gdt = { .base = GDT, .limit = 55 },
 		.idt = { .base = is_32 ? IDT32 : IDT, .limit = is_32 ? 2047 : 4095 },

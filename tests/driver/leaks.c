@@ -401,6 +401,8 @@ static __attribute__((target("xsave"))) void setup(void)
 	__cpuid_count(7, 0, eax, ebx, ecx, edx);
 	if (!(ecx & 1 << 2))
 		host_caps |= CAP_TABLES;
+	if (!(ecx & 1 << 4)) /* OSPKE: this kernel does not switch PKRU */
+		host_mask &= ~(1U << 9);
 
 	owner = getpid();
 	CHECK_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
