@@ -298,7 +298,7 @@ y"; exit 0'
 	chmod 666 /dev/vmbox
 	learning=(setpriv --reuid 1234 --regid 1235 --clear-groups "${learning[@]}")
 	running=(setpriv --reuid 1234 --regid 1235 --clear-groups "${running[@]}")
-	learns /bin/sh -c 'id -u; cat in/file; cat /tmp/learn-secret 2>&1 | grep -c secret:; echo x >/tmp/x; echo y >$HOME/y; cat /tmp/x $HOME/y'
+	learns /bin/sh -c 'id -u; cat in/file; cat /tmp/learn-secret 2>&1 | grep -c secret:; echo x >/tmp/learn-new; echo y >$HOME/y; cat /tmp/learn-new $HOME/y'
 	chmod 600 /dev/vmbox
 	rm /tmp/learn-secret
 	[ "${lines[*]}" = "1234 this is in/file 1 x y" ]
