@@ -115,8 +115,8 @@ reload() { # N
 @test "hardware: loaded and unloaded, with runs between" {
 	n=${VMBOX_RELOADS:-100}
 	[ "$KVM" = kvm_amd ] || n=$((n / 5)) # Bochs
-	for ((i = n; i > 0; i -= 100)); do
-		reload $((i < 100 ? i : 100))
+	for ((left = n; left > 0; left -= 100)); do # i is Bats'
+		reload $((left < 100 ? left : 100))
 	done
 	rmmod vmbox
 	run grep -w vmbox /proc/kallsyms /proc/vmallocinfo /proc/misc /proc/modules \
