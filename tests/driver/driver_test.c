@@ -503,15 +503,6 @@ static void test_pdptes_are_loaded_when_they_should(void)
 	vm_destroy(&vm);
 }
 
-/* QEMU's CPU, without KVM: what it gets wrong is said where it is asked for. */
-static bool on_tcg(void)
-{
-	uint32_t eax, name[3];
-
-	__cpuid(0x40000000, eax, name[0], name[1], name[2]);
-	return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
-}
-
 /* What the guest's CPU does not have; the host's may, and then it has to exit. */
 static void test_virtualization_is_not_nested(void)
 {
@@ -1690,14 +1681,7 @@ static void test_random_guests(void)
 	printf("%lu guests\n", runs);
 }
 
-#define TEST(name)                 \
-	{                          \
-#name, test_##name \
-	}
-static const struct {
-	const char *name;
-	void (*fn)(void);
-} tests[] = {
+static const struct test tests[] = {
 	TEST(unknown_ioctls_are_refused),
 	TEST(bad_arguments_are_refused),
 	TEST(registers_and_port_out),
@@ -1757,20 +1741,10 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	size_t i;
-
 	if (argc > 2 && !strcmp(argv[1], "--device")) {
 		device = argv[2];
 		argv += 2;
-		argc -= 2;
 	}
-	for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (argc < 2) {
-			puts(tests[i].name);
-		} else if (!strcmp(argv[1], tests[i].name)) {
-			tests[i].fn();
-			return 0;
-		}
-	}
-	return argc < 2 ? 0 : 2;
+	choose_test(tests, sizeof(tests) / sizeof(tests[0]), argv[1])->fn();
+	return 0;
 }

@@ -1016,14 +1016,7 @@ static void setup(void)
 		FAIL(MINE ": %m");
 }
 
-#define TEST(name)                 \
-	{                          \
-#name, test_##name \
-	}
-static const struct {
-	const char *name;
-	void (*fn)(void);
-} tests[] = {
+static const struct test tests[] = {
 	TEST(fault_in_each_call),
 	TEST(fault_in_the_first_vm),
 	TEST(fault_in_run),
@@ -1065,18 +1058,12 @@ static void run_test(void (*fn)(void))
 
 int main(int argc, char **argv)
 {
-	size_t i;
+	const struct test *test;
 
 	if (argc == 4 && !strcmp(argv[1], "--inherited"))
 		return inherited(argv + 2);
-	for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (argc < 2) {
-			puts(tests[i].name);
-		} else if (!strcmp(argv[1], tests[i].name)) {
-			setup();
-			run_test(tests[i].fn);
-			return 0;
-		}
-	}
-	return argc < 2 ? 0 : 2;
+	test = choose_test(tests, sizeof(tests) / sizeof(tests[0]), argv[1]);
+	setup();
+	run_test(test->fn);
+	return 0;
 }

@@ -1047,15 +1047,6 @@ static void test_breakpoints(void)
 	vm_destroy(&vm);
 }
 
-/* QEMU's CPU, without KVM: what it gets wrong is said where it is asked for. */
-static bool on_tcg(void)
-{
-	uint32_t eax, name[3];
-
-	__cpuid(0x40000000, eax, name[0], name[1], name[2]);
-	return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
-}
-
 /* The guest can neither read nor write what the driver does not switch. */
 static void test_what_is_not_the_guests(void)
 {
@@ -1105,14 +1096,7 @@ static void test_what_is_not_the_guests(void)
 	vm_destroy(&vm);
 }
 
-#define TEST(name)                 \
-	{                          \
-#name, test_##name \
-	}
-static const struct {
-	const char *name;
-	void (*fn)(void);
-} tests[] = {
+static const struct test tests[] = {
 	TEST(each_exit),   TEST(two_vms_in_turn),	 TEST(signals),	 TEST(context_switches),
 	TEST(migration),   TEST(the_end_of_a_vm),	 TEST(segments), TEST(rights),
 	TEST(breakpoints), TEST(what_is_not_the_guests),
@@ -1120,15 +1104,10 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	const struct test *test = choose_test(tests, sizeof(tests) / sizeof(tests[0]), argv[1]);
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (argc < 2) {
-			puts(tests[i].name);
-		} else if (!strcmp(argv[1], tests[i].name)) {
-			setup();
-			tests[i].fn();
-			return 0;
-		}
-	}
-	return argc < 2 ? 0 : 2;
+	setup();
+	test->fn();
+	return 0;
 }

@@ -23,10 +23,7 @@ int main(int argc, char **argv)
 			FAIL("loading, %d: %m", i);
 		vm_create(&vm);
 		LOAD(&vm, add);
-		vm.regs.rax = i;
-		vm.regs.rbx = 2;
-		vm_start(&vm);
-		CHECK_EQ(vm_expect_out(&vm, 0x10), i + 2);
+		vm_expect_sum(&vm, i);
 		vm_destroy(&vm);
 	}
 	return 0;

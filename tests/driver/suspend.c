@@ -60,14 +60,6 @@ static void *spin(void *arg)
 	return NULL;
 }
 
-static void adds(struct vm *vm, uint64_t a)
-{
-	vm->regs.rax = a;
-	vm->regs.rbx = 2;
-	vm_start(vm);
-	CHECK_EQ(vm_expect_out(vm, 0x10), a + 2);
-}
-
 int main(void)
 {
 	struct vm vm, spinning;
@@ -84,7 +76,7 @@ int main(void)
 	vm_create(&spinning);
 	LOAD(&spinning, spin);
 	vm_start(&spinning);
-	adds(&vm, 1);
+	vm_expect_sum(&vm, 1);
 	CHECK_EQ(mlockall(MCL_CURRENT | MCL_FUTURE), 0);
 	CHECK_EQ(pthread_create(&thread, NULL, spin, &spinning), 0);
 	take_away("virtiofs");
@@ -92,7 +84,7 @@ int main(void)
 	put("/sys/power/pm_test", "core");
 	put("/sys/power/image_size", "0"); /* less to make room for */
 	put("/sys/power/state", "disk");
-	adds(&vm, 2);
+	vm_expect_sum(&vm, 2);
 	awake = true;
 	while (pthread_tryjoin_np(thread, NULL)) { /* it may have been about to run again */
 		pthread_kill(thread, SIGUSR1);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The VM of the driver tests, over the KVM API alone. */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -195,6 +196,14 @@ uint32_t vm_expect_out(struct vm *vm, uint16_t port)
 	return value;
 }
 
+void vm_expect_sum(struct vm *vm, uint32_t a)
+{
+	vm->regs.rax = a;
+	vm->regs.rbx = 2;
+	vm_start(vm);
+	CHECK_EQ(vm_expect_out(vm, 0x10), a + 2);
+}
+
 /* Runs to a fault of the guest. @error and @cr2 below 0 are not looked at. */
 void vm_expect_fault(struct vm *vm, uint32_t vector, int64_t error, int64_t cr2)
 {
@@ -208,4 +217,25 @@ void vm_expect_fault(struct vm *vm, uint32_t vector, int64_t error, int64_t cr2)
 	if (cr2 >= 0)
 		CHECK_EQ(value, (uint32_t)cr2);
 	CHECK_EQ(vm_run(vm), KVM_EXIT_HLT);
+}
+
+bool on_tcg(void)
+{
+	uint32_t eax, name[3];
+
+	__cpuid(0x40000000, eax, name[0], name[1], name[2]);
+	return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
+}
+
+const struct test *choose_test(const struct test *tests, size_t n, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (!name)
+			puts(tests[i].name);
+		else if (!strcmp(name, tests[i].name))
+			return &tests[i];
+	}
+	exit(name ? 2 : 0);
 }

@@ -38,6 +38,7 @@ void vm_load(struct vm *vm, const uint8_t *start, const uint8_t *end);
 void vm_start(struct vm *vm); /* SET_REGS of vm->regs */
 int vm_run(struct vm *vm);    /* exit reason, or -errno */
 uint32_t vm_expect_out(struct vm *vm, uint16_t port);
+void vm_expect_sum(struct vm *vm, uint32_t a); /* runs the guest add, which is loaded, with @a */
 void vm_expect_fault(struct vm *vm, uint32_t vector, int64_t error, int64_t cr2);
 uint64_t *vm_entry(struct vm *vm, uint64_t gpa);
 
@@ -46,6 +47,20 @@ uint64_t *vm_entry(struct vm *vm, uint64_t gpa);
 		extern const uint8_t guest_##name[], guest_##name##_end[]; \
 		vm_load(vm, guest_##name, guest_##name##_end);             \
 	} while (0)
+
+/* QEMU's CPU, without KVM: what it gets wrong is said where it is asked for. */
+bool on_tcg(void);
+
+struct test {
+	const char *name;
+	void (*fn)(void);
+};
+#define TEST(name)                 \
+	{                          \
+#name, test_##name \
+	}
+/* That of the @n that @name names; of none, exit status 2. Without @name, lists them, and ends. */
+const struct test *choose_test(const struct test *tests, size_t n, const char *name);
 
 void fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
