@@ -25,6 +25,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -446,11 +447,13 @@ static const struct kind kinds[] = {
 	{ "clts", 2, { 0x0f, 0x06 } },
 	{ "irq window", 3, { 0xe6, 0x12, 0xfb } },
 	{ "spin", 2, { 0xeb, 0xfe } },
+	{ "loop", 3, { 0x67, 0xe2, 0xfd } }, /* until ECX is 0, other tasks have turns */
 };
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 #define OUT	 (&kinds[0])
 #define WINDOW	 (&kinds[5])
 #define SPIN	 (&kinds[6])
+#define LOOP	 (&kinds[7])
 
 static struct guest_side *side(struct vm *vm, uint64_t at)
 {
@@ -496,6 +499,8 @@ static void fill_guest(struct guest_side *g, const struct kind *kind)
 	g->rflags = (g->rflags & 0x247ed5) | 2; /* ID AC NT IOPL OF DF IF SF ZF AF PF CF */
 	if (kind == WINDOW)
 		g->rflags &= ~0x200ULL;
+	if (kind == LOOP)
+		g->gpr[RCX] = 5000000 + (rnd() & 0xfffff);
 	for (i = 0; i < 4; i++) {
 		int which = rnd() & 3;
 
@@ -667,6 +672,8 @@ static void finish(struct vm *vm)
 
 	memset(side(vm, SEEN), 0, sizeof(struct guest_side));
 	run_to(vm, 0x10);
+	if (!memcmp(slot(vm), LOOP->code, LOOP->len))
+		want->gpr[RCX] = 0;
 	want->ldtr = 0x40;
 	want->tr = 0x38;
 	check_guest(side(vm, SEEN), want);
@@ -782,6 +789,15 @@ static int wait_for(pid_t child)
 	return status;
 }
 
+/* With restartable sequences KVM_RUN ends whenever another task has had its turn. */
+static void no_rseq(void)
+{
+	if (__rseq_size) /* it is in use */
+		CHECK_EQ(syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32,
+				 RSEQ_FLAG_UNREGISTER, RSEQ_SIG),
+			 0);
+}
+
 /* Two tasks with a guest each, and one without: each is in the middle of things when others run. */
 static void test_context_switches(void)
 {
@@ -791,7 +807,8 @@ static void test_context_switches(void)
 	struct vm vm;
 
 	CHECK(turns != MAP_FAILED);
-	take_signals(2000);
+	take_signals(50000); /* many ticks, at which others have their turn, within one KVM_RUN */
+	no_rseq();
 	start(&vm);
 	idle = bystander(turns);
 	busy = fork();
