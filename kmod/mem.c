@@ -144,7 +144,7 @@ static unsigned long shrink_count(struct shrinker *shrinker, struct shrink_contr
 
 	spin_lock(&vms_lock);
 	list_for_each_entry(env, &vms, vms)
-		n += READ_ONCE(env->mmu.nr_pages);
+		n += data_race(env->mmu.nr_pages);
 	spin_unlock(&vms_lock);
 	return n ?: SHRINK_EMPTY;
 }

@@ -97,8 +97,8 @@ int vmbox_mmu_load(struct vmbox_mmu *mmu, const struct mmu_regs *regs)
 	if (role.mode == MMU_PAE)
 		sync_pdptes(mmu, root, regs);
 	list_move(&root->lru, &mmu->lru);
-	mmu->root = root;
-	mmu->flush_owed = true;
+	WRITE_ONCE(mmu->root, root);
+	WRITE_ONCE(mmu->flush_owed, true);
 	mmu_env_unlock(mmu->env);
 	return 0;
 }

@@ -89,7 +89,7 @@ void vmbox_spte_drop(struct vmbox_mmu *mmu, struct mmu_sp *sp, u32 idx)
 	count_mapped(mmu, sp, idx, -1);
 	sp->present[idx / 64] &= ~(1ULL << (idx % 64));
 	WRITE_ONCE(sp->spt[idx], 0);
-	mmu->flush_owed = true;
+	WRITE_ONCE(mmu->flush_owed, true);
 	mmu->stats[MMU_STAT_entries_dropped]++;
 }
 
@@ -97,7 +97,7 @@ void vmbox_spte_drop(struct vmbox_mmu *mmu, struct mmu_sp *sp, u32 idx)
 void vmbox_spte_narrow(struct vmbox_mmu *mmu, struct mmu_sp *sp, u32 idx, u64 bits)
 {
 	WRITE_ONCE(sp->spt[idx], sp->spt[idx] & ~bits);
-	mmu->flush_owed = true;
+	WRITE_ONCE(mmu->flush_owed, true);
 }
 
 /* ---- shadow pages ---- */
@@ -156,7 +156,7 @@ void vmbox_sp_zap(struct vmbox_mmu *mmu, struct mmu_sp *sp)
 	for_each_present(sp, idx)
 		vmbox_spte_drop(mmu, sp, idx);
 	if (mmu->root == sp)
-		mmu->root = NULL;
+		WRITE_ONCE(mmu->root, NULL);
 	list_del(&sp->hash);
 	list_del(&sp->lru);
 	mmu->by_id[sp->id] = NULL;
@@ -170,7 +170,7 @@ void vmbox_sp_zap(struct vmbox_mmu *mmu, struct mmu_sp *sp)
 		vmbox_large_info(mmu, sp->gfn)->nr_protected--;
 	}
 	list_add(&sp->hash, &mmu->garbage);
-	mmu->flush_owed = true;
+	WRITE_ONCE(mmu->flush_owed, true);
 	mmu->stats[MMU_STAT_pages_zapped]++;
 }
 

@@ -153,7 +153,7 @@ void vmbox_mmu_flush(struct vmbox_mmu *mmu)
 	LIST_HEAD(todo);
 
 	mmu_env_lock(mmu->env);
-	mmu->root = NULL;
+	WRITE_ONCE(mmu->root, NULL);
 	list_splice_init(&mmu->unsync, &todo);
 	while (!list_empty(&todo)) {
 		struct mmu_sp *sp = list_first_entry(&todo, struct mmu_sp, unsync);
