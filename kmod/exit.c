@@ -31,7 +31,7 @@ static bool is_contributory(u8 vector)
  * @error: the error code
  *
  * If one is being delivered already the two combine to a double fault or, in
- * the end, to a shutdown. AMD APM vol 2 §8.2.9.
+ * the end, to a shutdown. AMD APM vol 2 §8.2.9. RF: §3.1.6.
  */
 void vmbox_inject_exception(struct vmbox_vcpu *vcpu, u8 vector, bool has_error, u32 error)
 {
@@ -53,6 +53,9 @@ void vmbox_inject_exception(struct vmbox_vcpu *vcpu, u8 vector, bool has_error, 
 	*e = (struct vmbox_event){
 		.kind = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error
 	};
+	/* A fault's frame has RF, so that what returns there is not stopped by a breakpoint twice. */
+	if (vector != X86_TRAP_DB && vector != X86_TRAP_DF)
+		vcpu->state.rflags |= X86_EFLAGS_RF;
 }
 
 static enum vmbox_next inject_gp(struct vmbox_vcpu *vcpu)

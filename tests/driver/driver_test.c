@@ -591,6 +591,23 @@ static void test_page_faults_reach_the_guest(void)
 	vm_destroy(&vm);
 }
 
+/* RF, so that a breakpoint on the instruction that faulted does not stop it again. AMD APM vol 2 §3.1.6. */
+static void test_injected_faults_have_rf(void)
+{
+	GUEST(pf, load, 0, DATA + 0x1000);
+	*vm_entry(&pf, PT + 8) = 0;
+	vm_expect_fault(&pf, PF, 0, DATA + 0x1000);
+	CHECK_EQ(*vm_entry(&pf, STACK - 24), 0x10002);
+	vm_destroy(&pf);
+
+	GUEST(gp, rdmsr, 0, 0);
+	gp.regs.rcx = 0xffffffff;
+	vm_start(&gp);
+	vm_expect_fault(&gp, GP, 0, -1);
+	CHECK_EQ(*vm_entry(&gp, STACK - 24), 0x10002);
+	vm_destroy(&gp);
+}
+
 static void test_accessed_and_dirty_bits(void)
 {
 	GUEST(vm, load, 0, DATA + 0x3000);
@@ -1696,6 +1713,7 @@ static const struct test tests[] = {
 	TEST(pdptes_are_loaded_when_they_should),
 	TEST(virtualization_is_not_nested),
 	TEST(page_faults_reach_the_guest),
+	TEST(injected_faults_have_rf),
 	TEST(accessed_and_dirty_bits),
 	TEST(guest_flushes_are_obeyed),
 	TEST(the_cache_outlives_flushes),
