@@ -190,7 +190,7 @@ struct vmbox_mmu {
 	u32 nr_pages; /* on the LRU list */
 	u32 max_pages;
 	bool large_may_exec; /* else 2 MiB entries are NX: X86_BUG_ITLB_MULTIHIT */
-	bool amd_format;     /* bit 8 is reserved where levels 3 and 4 point to a table */
+	bool amd_format;     /* bit 8 is reserved in level 4 */
 	bool flush_owed;     /* an entry was narrowed since the last TLB flush */
 	u64 stats[NR_MMU_STATS];
 };

@@ -50,10 +50,8 @@ static u64 reserved_bits(const struct vmbox_mmu *mmu, enum mmu_mode mode, int le
 		rsvd |= PTE_NX;
 	if (large)
 		rsvd |= (mmu_level_size(level) - 1) & ~0x1fffULL; /* bit 12 is PAT */
-	if (level == 4)
-		rsvd |= PTE_PS;
-	if (level >= 3 && !large && mmu->amd_format) /* AMD APM vol 2 §5.3.3; Intel ignores it */
-		rsvd |= PTE_G;
+	if (level == 4) /* AMD APM vol 2 §5.3.3; Intel ignores G */
+		rsvd |= PTE_PS | (mmu->amd_format ? PTE_G : 0);
 	return rsvd;
 }
 

@@ -45,6 +45,7 @@ one() {
 @test "driver: virtualization is not nested" { one virtualization_is_not_nested; }
 @test "driver: page faults reach the guest" { one page_faults_reach_the_guest; }
 @test "driver: injected faults have rf" { one injected_faults_have_rf; }
+@test "driver: bit 8 of level 3 is ignored" { one bit_8_of_level_3_is_ignored; }
 @test "driver: accessed and dirty bits" { one accessed_and_dirty_bits; }
 @test "driver: guest flushes are obeyed" { one guest_flushes_are_obeyed; }
 @test "driver: the cache outlives flushes" { one the_cache_outlives_flushes; }

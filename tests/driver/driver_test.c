@@ -608,6 +608,16 @@ static void test_injected_faults_have_rf(void)
 	vm_destroy(&gp);
 }
 
+/* Of an entry that points to a table it is reserved in level 4 alone, and that on AMD. */
+static void test_bit_8_of_level_3_is_ignored(void)
+{
+	GUEST(vm, load, 0, DATA);
+	*vm_entry(&vm, DATA) = 0x1234;
+	*vm_entry(&vm, PDPT) |= 1 << 8;
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x1234);
+	vm_destroy(&vm);
+}
+
 static void test_accessed_and_dirty_bits(void)
 {
 	GUEST(vm, load, 0, DATA + 0x3000);
@@ -1714,6 +1724,7 @@ static const struct test tests[] = {
 	TEST(virtualization_is_not_nested),
 	TEST(page_faults_reach_the_guest),
 	TEST(injected_faults_have_rf),
+	TEST(bit_8_of_level_3_is_ignored),
 	TEST(accessed_and_dirty_bits),
 	TEST(guest_flushes_are_obeyed),
 	TEST(the_cache_outlives_flushes),

@@ -95,9 +95,7 @@ static struct step_to read_entry(int level, u64 e)
 		if (!nxe())
 			s.reserved |= e >> 63;
 		if (level == 4)
-			s.reserved |= e >> 7 & 1;
-		if (level >= 3 && (level == 4 || !(e & 0x80)) && world.mmu.amd_format)
-			s.reserved |= e >> 8 & 1;
+			s.reserved |= e >> 7 & (world.mmu.amd_format ? 3 : 1);
 		if (level == 2 && (e & 0x80)) {
 			s.leaf = true;
 			s.reserved |= e >> 13 & 0xff;

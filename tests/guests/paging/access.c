@@ -54,7 +54,7 @@ static bool is_reserved(const struct kase *k, int level, bool large, u32 bit)
 	if (bit == 7)
 		return level == 4;
 	if (bit == 8) /* AMD APM vol 2 §5.3.3; Intel ignores it */
-		return level >= 3 && !large && is_amd();
+		return level == 4 && is_amd();
 	return large && bit > 12 && bit < shift[level];
 }
 
