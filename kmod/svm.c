@@ -430,7 +430,7 @@ static void translate_exit(const struct vmcb_control_area *c, struct vmbox_exit 
 		exit->port = io >> 16;
 		exit->size = (io & SVM_IOIO_SIZE_MASK) >> SVM_IOIO_SIZE_SHIFT;
 		exit->in = io & SVM_IOIO_TYPE_MASK;
-		exit->string = io & (SVM_IOIO_STR_MASK | SVM_IOIO_REP_MASK);
+		exit->string = io & SVM_IOIO_STR_MASK; /* a prefix alone does not repeat */
 		exit->next_rip = c->exit_info_2;
 		return;
 	}

@@ -688,7 +688,7 @@ static void translate_io(struct vmbox_exit *exit)
 	exit->port = q >> 16;
 	exit->size = (q & 7) + 1;
 	exit->in = q & BIT(3);
-	exit->string = q & (BIT(4) | BIT(5));
+	exit->string = q & BIT(4); /* a prefix alone does not repeat */
 }
 
 static void entry_failed(struct vmbox_exit *exit, u32 code, u32 reason)

@@ -81,6 +81,7 @@ one() {
 @test "driver: the tsc is the guest's own" { one the_tsc_is_the_guests_own; }
 @test "driver: cr8" { one cr8; }
 @test "driver: string io ends the vm" { one string_io_ends_the_vm; }
+@test "driver: a prefix is no string io" { one a_prefix_is_no_string_io; }
 @test "driver: triple fault ends the vm" { one triple_fault_ends_the_vm; }
 @test "driver: faults in delivery end in shutdown" { one faults_in_delivery_end_in_shutdown; }
 @test "driver: failed entries end the vm" { one failed_entries_end_the_vm; }

@@ -1547,6 +1547,16 @@ static void test_string_io_ends_the_vm(void)
 	vm_destroy(&vm);
 }
 
+/* REP before OUT does nothing. */
+static void test_a_prefix_is_no_string_io(void)
+{
+	GUEST(vm, spin, 42, 0);
+	memcpy(vm.mem + CODE, "\xf3\xe7\x10\xf4", 4);
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 42);
+	CHECK_EQ(vm_run(&vm), KVM_EXIT_HLT);
+	vm_destroy(&vm);
+}
+
 static void test_triple_fault_ends_the_vm(void)
 {
 	GUEST(vm, triple, 0, 0);
@@ -1760,6 +1770,7 @@ static const struct test tests[] = {
 	TEST(the_tsc_is_the_guests_own),
 	TEST(cr8),
 	TEST(string_io_ends_the_vm),
+	TEST(a_prefix_is_no_string_io),
 	TEST(triple_fault_ends_the_vm),
 	TEST(faults_in_delivery_end_in_shutdown),
 	TEST(failed_entries_end_the_vm),
