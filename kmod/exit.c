@@ -528,6 +528,9 @@ enum vmbox_next vmbox_exit_handle(struct vmbox_vcpu *vcpu, const struct vmbox_ex
 	next = dispatch(vcpu, exit);
 	up_read(&vcpu->vm->mem.slots_sem);
 
+	/* A fault of the guest's own at its delivery comes in an interrupt's place. */
+	if (exit->interrupted.kind == EVENT_INTERRUPT && vcpu->exception.kind == EVENT_EXCEPTION)
+		vcpu->interrupt.kind = EVENT_NONE;
 	if (vcpu->shutdown && next == NEXT_ENTER)
 		return exit_shutdown(vcpu);
 	return next;

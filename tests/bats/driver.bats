@@ -69,6 +69,7 @@ one() {
 @test "driver: a signal ends run" { one a_signal_ends_run; }
 @test "driver: interrupts" { one interrupts; }
 @test "driver: interrupt window" { one interrupt_window; }
+@test "driver: a fault takes an interrupt's place" { one a_fault_takes_an_interrupts_place; }
 @test "driver: guest state survives exits" { one guest_state_survives_exits; }
 @test "driver: host state survives runs" { one host_state_survives_runs; }
 @test "driver: host state is hidden" { one host_state_is_hidden; }

@@ -311,20 +311,13 @@ static const char *run_guest(struct vm *vm, struct arch_guest *g)
 {
 	struct kvm_interrupt irq = { .irq = 0x30 };
 	const struct itimerval limit = { .it_value.tv_sec = ENDLESS_S };
-	int n, r, injected = 0;
+	int n, r;
 
 	alarmed = 0;
 	setitimer(ITIMER_REAL, &limit, NULL);
 	for (n = 0; n < MAX_EXITS; n++) {
 		vm->run->request_interrupt_window = n < MAX_EXITS - 1 && g->irqs >> n & 1;
 		r = run_once(vm);
-		/*
-		 * A fault in the delivery of an interrupt: vmbox.ko delivers that again afterwards, with
-		 * stock KVM it is lost.
-		 */
-		if (injected && !(r == KVM_EXIT_IO && vm->run->io.port == injected))
-			return "lost";
-		injected = 0;
 		switch (r) {
 		case KVM_EXIT_SET_TPR: /* KVM's alone */
 			n--;
@@ -344,7 +337,7 @@ static const char *run_guest(struct vm *vm, struct arch_guest *g)
 		case KVM_EXIT_IRQ_WINDOW_OPEN:
 			note("window\n");
 			add_seen(" w");
-			irq.irq = injected = 0x30 + n % 8;
+			irq.irq = 0x30 + n % 8;
 			CHECK_EQ(ioctl(vm->vcpu, KVM_INTERRUPT, &irq), 0);
 			break;
 		case KVM_EXIT_MMIO:

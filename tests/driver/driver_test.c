@@ -1332,6 +1332,31 @@ static void test_interrupt_window(void)
 	vm_destroy(&vm2);
 }
 
+/* Its gate is not present: the guest gets the page fault, and no second delivery after that. */
+static void test_a_fault_takes_an_interrupts_place(void)
+{
+	const uint64_t idt = DATA + 0xe00; /* exceptions in one page, the others in the next */
+	struct kvm_interrupt irq = { .irq = 0x32 };
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	GUEST(vm, window, 0, 0);
+	memcpy(vm.mem + idt, vm.mem + IDT, 4096);
+	*vm_entry(&vm, PT + 8) = 0;
+	CHECK_EQ(ioctl(vm.vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.idt.base = idt;
+	CHECK_EQ(ioctl(vm.vcpu, KVM_SET_SREGS, &sregs), 0);
+	vm_expect_out(&vm, 0x12);
+	CHECK_EQ(ioctl(vm.vcpu, KVM_INTERRUPT, &irq), 0);
+	vm_expect_fault(&vm, PF, 0, idt + irq.irq * 16);
+	CHECK_EQ(ioctl(vm.vcpu, KVM_GET_REGS, &regs), 0);
+	regs.rsp += 8; /* the error code */
+	CHECK_EQ(ioctl(vm.vcpu, KVM_SET_REGS, &regs), 0);
+	vm_expect_out(&vm, 0x11); /* DR6 */
+	CHECK_EQ(vm_expect_out(&vm, 0x10), 0x77);
+	vm_destroy(&vm);
+}
+
 static void test_guest_state_survives_exits(void)
 {
 	GUEST(vm, patterns, 0, 0);
@@ -1758,6 +1783,7 @@ static const struct test tests[] = {
 	TEST(a_signal_ends_run),
 	TEST(interrupts),
 	TEST(interrupt_window),
+	TEST(a_fault_takes_an_interrupts_place),
 	TEST(guest_state_survives_exits),
 	TEST(host_state_survives_runs),
 	TEST(host_state_is_hidden),
