@@ -186,14 +186,12 @@ static void make_descriptors(struct arch_guest *g, uint8_t *mem)
 	put(mem, TSS + 4, KSTACK, is_long(g) ? 8 : 4);
 	if (!is_long(g))
 		put(mem, TSS + 8, 0x10, 4);
-	put(mem, TSS + 0x24, IST, 8);
+	else
+		put(mem, TSS + 0x24, IST, 8);
 	put(mem, TSS + 0x66, 0x68, 2);
 	for (v = 0; v < 32; v += 8)
 		put(mem, TSS + 0x68 + v, arch_random(&g->random) & arch_random(&g->random), 8);
 	put(mem, TSS + 0x88, 0xff, 1);
-	if (!is_long(g)) { /* IST is in the 32-bit TSS what a task switch loads */
-		put(mem, TSS + 0x24, 0, 8);
-	}
 }
 
 static void make_tables(struct arch_guest *g, uint8_t *mem)
@@ -780,14 +778,11 @@ static void emit_far(struct arch_guest *g, struct code *c)
 		EMIT(c, rex, 0xcf);
 		break;
 	case 3: /* ljmp, lcall *(%rsp), of what was pushed: an offset of 4 bytes, a selector */
+		emit_push(c, cs);
+		emit_push(c, c->next);
 		if (c->is64) {
-			emit_push(c, cs);
-			emit_push(c, c->next);
 			EMIT(c, 0x66, 0xc7, 0x44, 0x24, 4); /* movw $cs, 4(%rsp) */
 			emit_number(c, cs, 2);
-		} else {
-			emit_push(c, cs);
-			emit_push(c, c->next);
 		}
 		EMIT(c, 0xff, one_in(g, 2) ? 0x2c : 0x1c, 0x24);
 		break;
@@ -1040,27 +1035,12 @@ static uint64_t missing_cr4(void)
 static void make_sregs(struct arch_guest *g)
 {
 	bool paging = g->mode != NO_PAGING;
-	uint8_t dpl = g->ring;
-	struct kvm_segment data = { .limit = ~0U,
-				    .selector = dpl ? 0x2b : 0x10,
-				    .type = 3,
-				    .dpl = dpl,
-				    .present = 1,
-				    .s = 1,
-				    .db = 1,
-				    .g = 1 };
-	struct kvm_segment code = { .limit = ~0U,
-				    .type = 11,
-				    .dpl = dpl,
-				    .present = 1,
-				    .s = 1,
-				    .l = g->mode == LONG,
-				    .db = g->mode != LONG,
-				    .g = 1 };
+	bool ring3 = g->ring == 3;
+	uint16_t code = g->mode == LONG ? (ring3 ? 0x33 : 8) : ring3 ? 0x23 : 0x18;
+	struct kvm_segment data = vm_segment(ring3 ? 0x2b : 0x10, 3, false);
 
-	code.selector = g->mode == LONG ? (dpl ? 0x33 : 8) : dpl ? 0x23 : 0x18;
 	g->sregs = (struct kvm_sregs){
-		.cs = code,
+		.cs = vm_segment(code, 11, g->mode == LONG),
 		.ds = data,
 		.es = data,
 		.fs = data,

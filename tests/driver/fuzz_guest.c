@@ -94,27 +94,10 @@ void fuzz_make_tables(uint64_t mem, enum cpu_mode mode)
 struct kvm_sregs fuzz_sregs(enum cpu_mode mode)
 {
 	bool is_long = mode == LONG || mode == USER, is_32 = !is_long && mode != COMPAT;
-	uint8_t dpl = mode == USER ? 3 : 0;
-	struct kvm_segment data = { .limit = ~0U,
-				    .selector = dpl ? 0x2b : 0x10,
-				    .type = 3,
-				    .dpl = dpl,
-				    .present = 1,
-				    .s = 1,
-				    .db = 1,
-				    .g = 1 };
+	uint16_t code = mode == USER ? 0x23 : is_long ? 8 : 0x18;
+	struct kvm_segment data = vm_segment(mode == USER ? 0x2b : 0x10, 3, false);
 	struct kvm_sregs s = {
-		.cs = { .limit = ~0U,
-			.selector = dpl	      ? 0x23
-				    : is_long ? 8
-					      : 0x18,
-			.type = 11,
-			.dpl = dpl,
-			.present = 1,
-			.s = 1,
-			.l = is_long,
-			.db = !is_long,
-			.g = 1 },
+		.cs = vm_segment(code, 11, is_long),
 		.ds = data,
 		.es = data,
 		.fs = data,

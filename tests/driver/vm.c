@@ -72,19 +72,27 @@ static void make_idt(struct vm *vm)
 	}
 }
 
+struct kvm_segment vm_segment(uint16_t selector, uint8_t type, bool is_64)
+{
+	return (struct kvm_segment){ .limit = ~0U,
+				     .selector = selector,
+				     .type = type,
+				     .dpl = selector & 3,
+				     .present = 1,
+				     .s = 1,
+				     .l = is_64,
+				     .db = !is_64,
+				     .g = 1 };
+}
+
 static void set_sregs(struct vm *vm)
 {
-	struct kvm_segment code = {
-		.limit = ~0U, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1
-	};
-	struct kvm_segment data = {
-		.limit = ~0U, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1
-	};
+	const struct kvm_segment data = vm_segment(16, 3, false);
 	struct kvm_segment tss = { .limit = 0x67, .type = 11, .present = 1 };
 	struct kvm_sregs s;
 
 	CHECK_EQ(ioctl(vm->vcpu, KVM_GET_SREGS, &s), 0);
-	s.cs = code;
+	s.cs = vm_segment(8, 11, true);
 	s.ds = s.es = s.fs = s.gs = s.ss = data;
 	s.tr = tss;
 	s.ldt = (struct kvm_segment){ .unusable = 1 };

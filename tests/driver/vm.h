@@ -41,6 +41,8 @@ uint32_t vm_expect_out(struct vm *vm, uint16_t port);
 void vm_expect_sum(struct vm *vm, uint32_t a); /* runs the guest add, which is loaded, with @a */
 void vm_expect_fault(struct vm *vm, uint32_t vector, int64_t error, int64_t cr2);
 uint64_t *vm_entry(struct vm *vm, uint64_t gpa);
+/* All of memory, as data (@type 3) or code (11, of 64 bits or 32); its ring is the selector's. */
+struct kvm_segment vm_segment(uint16_t selector, uint8_t type, bool is_64);
 
 #define LOAD(vm, name)                                                     \
 	do {                                                               \
